@@ -1,0 +1,158 @@
+"""What is asked: precision, layout, workload, and the efficiencies a tier stands for. Data only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .errors import RoutelineError
+
+CACHE_BITS = {"bf16": 16.0, "fp16": 16.0, "fp8": 8.0, "int8": 8.0}
+"""Bits per cached element. fp8 is one byte an element; indexer keys add their own scale bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """Storage and compute formats.
+
+    weights: 'native' (what the checkpoint stores) or one of arch.FORMATS for every parameter.
+    cache: 'auto' (the config's, else bf16) or one of CACHE_BITS. compute: None (follows the weights)
+    or a format every weight matrix is computed in. attention: format of the attention core.
+    """
+
+    weights: str = "native"
+    cache: str = "auto"
+    compute: str | None = None
+    attention: str = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How devices share the work: devices = replicas * pp * tp * dp and tp * dp = moe_tp * ep.
+
+    tp: tensor parallel; dp: attention data parallel inside a replica; ep / moe_tp: experts across
+    ranks / inside an expert; pp: pipeline stages; cp: context parallel (splits one sequence's cache
+    over cp of the tp ranks); replicas: whole copies. Fields may be arrays that broadcast.
+    pooled: all devices as one, nothing replicated, communication free (paper-style idealisation).
+    """
+
+    tp: Any = 1.0
+    dp: Any = 1.0
+    ep: Any = 1.0
+    moe_tp: Any = 1.0
+    pp: Any = 1.0
+    cp: Any = 1.0
+    replicas: Any = 1.0
+    pooled: bool = False
+
+    @property
+    def devices(self) -> Any:
+        return self.replicas * self.pp * self.tp * self.dp
+
+    def __str__(self) -> str:
+        if self.pooled:
+            return "pooled"
+        shown = [
+            f"{f.name}={int(v)}"
+            for f in fields(self)
+            if f.name != "pooled" and ((v := getattr(self, f.name)) != 1 or f.name == "tp")
+        ]
+        return ",".join(shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Efficiency:
+    """What fraction of the hardware is reached: the whole difference between tiers.
+
+    Rates: `memory` and `compute` are fractions of peak by operation kind (keys of KINDS; '' is the
+    default) or by (kind, format). `overhead`: seconds per operation and layer by kind. inf as a
+    fraction makes that resource free. sharpness p joins memory and compute time as
+    (m**p + c**p)**(1/p); inf is the roofline's max. worst_rank: the slowest expert-parallel rank sets
+    the time (else the mean). per_expert: seconds per touched expert on a rank. step / per_sequence:
+    scheduler seconds a step. link / nic: fractions of interconnect peak; latency_scale multiplies the
+    collective latencies (0: free). activations: count activation traffic.
+    """
+
+    name: str
+    memory: Mapping[Any, Any] = field(default_factory=lambda: {"": 1.0})
+    compute: Mapping[Any, Any] = field(default_factory=lambda: {"": 1.0})
+    overhead: Mapping[str, Any] = field(default_factory=dict)
+    sharpness: float = math.inf
+    worst_rank: bool = True
+    per_expert: Any = 0.0
+    step: Any = 0.0
+    per_sequence: Any = 0.0
+    link: Any = 1.0
+    nic: Any = 1.0
+    latency_scale: Any = 1.0
+    activations: bool = True
+    source: str = ""
+
+    def memory_fraction(self, kind: str, fmt: str) -> Any:
+        return _lookup(self.memory, kind, fmt)
+
+    def compute_fraction(self, kind: str, fmt: str) -> Any:
+        return _lookup(self.compute, kind, fmt)
+
+
+def _lookup(table: Mapping[Any, Any], kind: str, fmt: str) -> Any:
+    for key in ((kind, fmt), kind, fmt):
+        if key in table:
+            return table[key]
+    return table[""]
+
+
+KINDS = ("gemm", "routed", "attention", "state", "head", "activation")
+
+BANDWIDTH = Efficiency(
+    name="bandwidth",
+    compute={"": math.inf},
+    worst_rank=False,
+    link=math.inf,
+    nic=math.inf,
+    latency_scale=0.0,
+    activations=False,
+    source="bytes at peak bandwidth, mean rank; compute and communication free (paper-style floor)",
+)
+IDEAL = Efficiency(
+    name="ideal",
+    source="full roofline and communication at peak rates, slowest rank, no overheads: a bound",
+)
+TIERS = {"bandwidth": BANDWIDTH, "ideal": IDEAL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The serving point. context: tokens already cached per sequence; inputs: encoder tokens.
+
+    tokens_per_sequence: tokens verified per sequence and step (1 + draft); accepted: output tokens per
+    sequence and step (1 + draft * acceptance).
+    """
+
+    context: Any
+    inputs: Any = None
+    tokens_per_sequence: Any = 1.0
+    accepted: Any = 1.0
+
+    @property
+    def encoder_tokens(self) -> Any:
+        return self.context if self.inputs is None else self.inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How much of each device may hold weights and cache.
+
+    basis: 'usable' (driver reading) or 'marketed'; utilisation: fraction of it; overhead: bytes a
+    device keeps for the runtime.
+    """
+
+    basis: str = "usable"
+    utilisation: Any = 0.90
+    overhead: Any = 0.0
+
+    def __post_init__(self) -> None:
+        if self.basis not in ("usable", "marketed"):
+            raise RoutelineError(f"memory basis must be usable or marketed, not {self.basis!r}")
