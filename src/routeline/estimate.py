@@ -219,7 +219,7 @@ def step(
 
 
 def _same(op: Operation, counted: Counted) -> bool:
-    return op.experts is counted.experts and op.top_k is counted.top_k
+    return np.ndim(op.experts) == 0 and op.experts == counted.experts and op.top_k == counted.top_k
 
 
 def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, e: Efficiency) -> Any:
@@ -227,7 +227,8 @@ def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, 
 
     Per mixer and per dense FFN layer an all-reduce over tp. Per MoE layer: with attention data
     parallelism dispatch and combine all-to-all over ep (a token's copy goes once per rank reached) and
-    an all-reduce over moe_tp; without, one all-reduce over tp. Pipeline stages pass activations on.
+    an all-reduce over moe_tp; without, one all-reduce over tp. Context parallelism gathers queries and
+    reduces partial outputs over cp. Pipeline stages pass activations on.
     Hidden states travel in BF16; dispatch of FP8/FP4 experts in one byte.
     """
     raw = rates_.network
@@ -248,6 +249,11 @@ def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, 
         inner, inner0 = comm.all_reduce(tokens * layout.dp / layout.ep * width, layout.moe_tp, net)
         spread = a + a0 + c + c0 + inner + inner0
         out = out + counted.moe_layers * np.where(np.asarray(layout.dp) > 1.0, spread, reduce)
+    for op in counted.operations:
+        if op.stream is not None and not op.encoder and not (np.ndim(layout.cp) == 0 and layout.cp == 1):
+            heads = tokens * op.flop * layout.cp / layout.tp  # q and partial outputs in BF16: flop/2 numbers a token
+            gather, start = comm.all_reduce(0.5 * heads, layout.cp, net)
+            out = out + op.count * (gather + 2.0 * start)
     hop, hop0 = comm.send(tokens * width / layout.tp, layout.pp - 1.0, net, stride=layout.tp * layout.dp)
     return out + hop + hop0
 

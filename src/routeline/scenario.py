@@ -156,3 +156,68 @@ class Memory:
     def __post_init__(self) -> None:
         if self.basis not in ("usable", "marketed"):
             raise RoutelineError(f"memory basis must be usable or marketed, not {self.basis!r}")
+
+
+def _asked(default: Any, unit: str, what: str) -> Any:
+    return field(default=default, metadata={"unit": unit, "what": what})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One question, SI inside: what the command line, scenario files, sweeps and the page all fill.
+
+    A field left at its default is reported as such in the answer's assumptions.
+    """
+
+    context: Any = _asked(8192.0, "tokens", "tokens already in the cache of each sequence")
+    weights: str = _asked("native", "", "stored weight format of both sides; native: as the checkpoint stores them")
+    cache: str = _asked("auto", "", "cache format; auto: the config's, else bf16")
+    compute: str | None = _asked(None, "", "compute format of weight matrices; none: follows the weights")
+    utilisation: Any = _asked(0.90, "-", "fraction of device memory for weights and cache")
+    overhead: Any = _asked(0.0, "B", "bytes a device keeps for the runtime")
+    memory: str = _asked("usable", "", "memory basis: usable (driver reading) or marketed")
+    layout: str = _asked("auto", "", "how devices share the work; auto: best feasible, each side its own")
+    routing: str = _asked("uniform", "", "which experts tokens choose")
+    redundant: Any = _asked(0.0, "experts", "spare expert slots cluster-wide (EPLB)")
+    tier: str = _asked("ideal", "", "bandwidth | ideal | calibrated")
+    dense: str = _asked("same-attention", "", "shape of the matched dense model, or a model's name")
+    q: Any = _asked(None, "-", "size multiplier of the matched dense model; none: from evidence")
+    batch: Any = _asked(None, "sequences", "sequences decoded together; none: the largest admissible")
+    tpot: Any = _asked(None, "s", "limit on time per output token; none: the MoE's own at its largest batch")
+    draft: Any = _asked(0.0, "tokens", "speculative tokens verified per sequence and step")
+    accept: Any = _asked(0.0, "-", "share of draft tokens accepted")
+    input: Any = _asked(None, "tokens", "prompt tokens per request")
+    output: Any = _asked(None, "tokens", "output tokens per request")
+    prefix_hit: Any = _asked(0.0, "-", "share of the prompt already cached")
+    extend_context: bool = _asked(False, "", "allow a context past the model's own limit")
+    ignore_fit: bool = _asked(False, "", "give a time for what does not fit")
+
+    def __post_init__(self) -> None:
+        _within("context", self.context, 1.0, 1e9, "tokens")
+        _within("utilisation", self.utilisation, 1e-6, 1.0, "")
+        _within("overhead", self.overhead, 0.0, 1e15, "bytes")
+        _within("redundant", self.redundant, 0.0, 1e6, "experts")
+        _within("q", self.q, 1e-6, 1e6, "")
+        _within("batch", self.batch, 1.0, 1e9, "sequences")
+        _within("tpot", self.tpot, 1e-9, 1e6, "seconds")
+        _within("draft", self.draft, 0.0, 64.0, "tokens")
+        _within("accept", self.accept, 0.0, 1.0, "")
+        _within("input", self.input, 1.0, 1e9, "tokens")
+        _within("output", self.output, 1.0, 1e9, "tokens")
+        _within("prefix_hit", self.prefix_hit, 0.0, 1.0, "")
+        if self.memory not in ("usable", "marketed"):
+            raise RoutelineError(f"memory basis must be usable or marketed, not {self.memory!r}")
+
+
+def _within(name: str, value: Any, low: float, high: float, unit: str) -> None:
+    """Refuse a number (or array) outside [low, high]; None passes."""
+    import numpy as np
+
+    if value is None:
+        return
+    if isinstance(value, (str, bool)):
+        raise RoutelineError(f"{name} must be a number, not {value!r}")
+    array = np.asarray(value, float)
+    if not np.all((array >= low) & (array <= high)):
+        worst = float(array.flat[int(np.argmax(~((array >= low) & (array <= high))))])
+        raise RoutelineError(f"{name} must be between {low:g} and {high:g} {unit}".rstrip() + f", not {worst:g}")

@@ -1,0 +1,367 @@
+"""MoE against its matched dense model (or any second model): ratios, penalties, verdict.
+
+Pure: models and clusters come in as objects, numbers go out in one frozen Comparison. Names are
+resolved in routeline.resolve; text and JSON are made in routeline.answer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import arch, comm, counts, dense, estimate, layouts, routing, side
+from .arch import Model
+from .counts import Counted
+from .errors import RoutelineError
+from .hardware import Cluster, Sourced
+from .routing import Routing
+from .scenario import TIERS, Efficiency, Layout, Precision, Scenario, Workload
+from .side import Ground, Point
+
+TIE = 0.02
+"""Throughput ratios within 2% of 1 are called a tie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumption:
+    """One value an answer rests on. default: nobody asked for it."""
+
+    name: str
+    value: Any
+    unit: str = ""
+    kind: str = "given"
+    source: str = ""
+    default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One model's half of the answer. `point` is None when it does not fit (or the forced one with
+    ignore_fit). weight_bytes: one copy [B]; cache_bytes: one sequence [B]."""
+
+    name: str
+    counted: Counted
+    options: Layout
+    fits: bool
+    point: Point | None
+    weight_bytes: float
+    cache_bytes: float
+    devices_needed: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """R = dense over MoE throughput under one rule, with the two points it compares. None: `reason`."""
+
+    name: str
+    value: float | None
+    moe: Point | None = None
+    dense: Point | None = None
+    reason: str = ""
+    at: float | None = None
+    """The common batch or the TPOT limit [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The answer. throughput_ratio = ratios['max_batch'].value = reuse_penalty * headroom_gain."""
+
+    model: Model
+    opponent: Model
+    cluster: Cluster
+    scenario: Scenario
+    ground: Ground
+    s: float
+    q: float
+    qs: float
+    q_source: str
+    moe: Side
+    dense: Side
+    ratios: dict[str, Ratio]
+    reuse_penalty: float | None
+    headroom_gain: float | None
+    verdict: str
+    assumptions: tuple[Assumption, ...]
+    warnings: tuple[str, ...]
+    q_evidence: Any = field(default=None, repr=False)
+
+    @property
+    def throughput_ratio(self) -> float | None:
+        return self.ratios["max_batch"].value
+
+
+def network(cluster: Cluster) -> comm.Network:
+    """The cluster's two-level network with the start-up floors of its links [s]."""
+    link = cluster.link_bandwidth if cluster.node > 1 and cluster.count > 1 else math.inf
+    several = cluster.count > cluster.node
+    nic = cluster.nic_bandwidth if several else math.inf
+    return comm.Network(
+        link=float(link), nic=float(nic), node=float(cluster.node),
+        link_latency=float(cluster.link.hop) if cluster.link is not None else 0.0,
+        nic_latency=float(cluster.nic.hop) if cluster.nic is not None and several else 0.0,
+    )  # fmt: skip
+
+
+def capacity(cluster: Cluster, scenario: Scenario) -> Any:
+    """Bytes per device for weights and cache: memory * utilisation - overhead [B] (model.md section 4)."""
+    return float(cluster.device.memory(scenario.memory)) * scenario.utilisation - scenario.overhead
+
+
+def workload(scenario: Scenario) -> Workload:
+    """The decode step of a scenario: 1 + draft tokens verified, 1 + draft * accept counted as output."""
+    return Workload(
+        context=scenario.context,
+        tokens_per_sequence=1.0 + scenario.draft,
+        accepted=1.0 + scenario.draft * scenario.accept,
+    )
+
+
+def make_ground(
+    cluster: Cluster, scenario: Scenario, routed: Routing | None = None, efficiency: Efficiency | None = None
+) -> Ground:
+    """What both sides share.
+
+    Raises:
+        RoutelineError: unknown tier or routing, or a compute format the device lacks.
+    """
+    if efficiency is None:
+        if scenario.tier not in TIERS:
+            raise RoutelineError(f"unknown tier {scenario.tier!r}; known: {', '.join(TIERS)}")
+        efficiency = TIERS[scenario.tier]
+    precision = Precision(weights=scenario.weights, cache=scenario.cache, compute=scenario.compute)
+    rates, _ = estimate.rates(cluster.device, network(cluster), precision)
+    chosen = routed if routed is not None else routing.parse(scenario.routing)
+    if scenario.redundant:
+        chosen = Routing(chosen.name, chosen.exponent, chosen.probabilities, scenario.redundant)
+    return Ground(
+        devices=cluster.count, node=cluster.node, rates=rates, capacity=capacity(cluster, scenario),
+        workload=workload(scenario), efficiency=efficiency, routing=chosen,
+    )  # fmt: skip
+
+
+def prepared(model: Model, scenario: Scenario) -> Counted:
+    """The model in the scenario's weight and cache format, counted once."""
+    stored = model if scenario.weights == "native" else arch.restore(model, scenario.weights)
+    return counts.count(stored, scenario.cache, with_mtp=bool(scenario.draft))
+
+
+def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -> Layout:
+    """The layouts a side may use: all that `auto` knows, the pool, or the one asked for.
+
+    A dense opponent cannot spread experts: for it `ep` and `moe_tp` are dropped from a layout that was
+    written for the MoE, and attention data parallelism becomes replicas.
+    """
+    text = scenario.layout.strip().lower()
+    if text == "auto":
+        return layouts.candidates(counted, cluster.count, cluster.node)
+    layout = layouts.parse(text, cluster.count)
+    if role == "dense" and not layout.pooled and not counted.moe_layers:
+        layout = Layout(
+            tp=layout.tp, pp=layout.pp, cp=layout.cp, moe_tp=layout.tp, replicas=layout.replicas * layout.dp
+        )
+    layouts.check(layout, counted, cluster.count)
+    return layout
+
+
+def compare(
+    model: Model,
+    cluster: Cluster,
+    scenario: Scenario,
+    *,
+    q: float | None = None,
+    q_source: str = "",
+    opponent: Model | None = None,
+    routed: Routing | None = None,
+    efficiency: Efficiency | None = None,
+    q_evidence: Any = None,
+) -> Comparison:
+    """Compare `model` with its matched dense model of size q, or with `opponent` (q is then implied).
+
+    Raises:
+        RoutelineError: context past a model's limit, a layout that cannot run, q too small for the shape.
+    """
+    ground = make_ground(cluster, scenario, routed, efficiency)
+    active = float(counts.active(model).all)
+    if opponent is None:
+        if q is None:
+            raise RoutelineError("q is needed for the matched dense model; give --q or let the evidence choose")
+        opponent = dense.matched(model, float(q), scenario.dense)
+    else:
+        q = float(counts.active(opponent).all) / active
+        q_source = f"implied by {opponent.name}"
+    s = active / float(counts.total(model))
+    warnings = _context(model, scenario) + _context(opponent, scenario)
+    moe = _side(model, cluster, scenario, ground, "moe")
+    rival = _side(opponent, cluster, scenario, ground, "dense")
+    ratios = {
+        "max_batch": _at_max(moe, rival),
+        "equal_batch": _equal_batch(moe, rival, ground, scenario),
+        "tpot": _tpot(moe, rival, ground, scenario),
+    }
+    reuse, headroom = _penalties(moe, rival, ratios["max_batch"], ground)
+    device = cluster.device
+    for one in (moe, rival):
+        warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
+    warnings += list(model.warnings)
+    if ground.rates.network.nic is not math.inf and cluster.count > cluster.node and scenario.layout == "auto":
+        warnings.append("tensor parallelism is kept inside a node; other dimensions may cross the NICs")
+    return Comparison(
+        model=model, opponent=opponent, cluster=cluster, scenario=scenario, ground=ground, s=s, q=float(q),
+        qs=float(q) * s, q_source=q_source, moe=moe, dense=rival, ratios=ratios, reuse_penalty=reuse,
+        headroom_gain=headroom, verdict=verdict(moe, rival, ratios["max_batch"].value),
+        assumptions=tuple(_assumptions(cluster, scenario, ground, moe, rival, float(q), q_source)),
+        warnings=tuple(dict.fromkeys(warnings)), q_evidence=q_evidence,
+    )  # fmt: skip
+
+
+def _context(model: Model, scenario: Scenario) -> list[str]:
+    limit = model.context_limit
+    if limit is None or scenario.context <= limit:
+        return []
+    text = f"context of {int(scenario.context):,} tokens is past the limit of {model.name} ({int(limit):,} tokens)"
+    if not scenario.extend_context:
+        raise RoutelineError(f"{text}; use a shorter --context, or --extend-context to compute it all the same")
+    return [f"{text}; computed all the same: quality there is unknown"]
+
+
+def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, role: str) -> Side:
+    counted = prepared(model, scenario)
+    choice = options(counted, cluster, scenario, role)
+    if scenario.batch is not None:
+        point = side.at_batch(counted, ground, choice, float(scenario.batch))
+        best = side.at_max(counted, ground, choice)
+        fits = best is not None
+        reason = "" if point or not fits else f"batch {int(scenario.batch)} does not fit; at most {int(best.max_batch)}"  # type: ignore[union-attr]
+        point = point or (best if fits else None)
+    else:
+        point = side.at_max(counted, ground, choice)
+        fits, reason = point is not None, ""
+    if point is None:
+        reason = "not even one sequence fits beside the weights"
+        if scenario.ignore_fit:
+            point = side.at_batch(counted, ground, choice, float(scenario.batch or 1.0), fit=False)
+    whole = layouts.pooled(1)
+    need = side.devices_needed(counted, ground, pooled=scenario.layout.strip().lower() == "pooled")
+    return Side(
+        name=model.name, counted=counted, options=choice, fits=fits, point=point,
+        weight_bytes=float(side.memory.weights_per_device(counted, whole)),
+        cache_bytes=float(side.memory.cache_per_device(counted, whole, ground.workload)),
+        devices_needed=need, reason=reason,
+    )  # fmt: skip
+
+
+def _missing(moe: Side, rival: Side) -> str:
+    return "; ".join(f"{x.name} does not fit" for x in (moe, rival) if not x.fits)
+
+
+def _ratio(name: str, moe: Point | None, rival: Point | None, reason: str, at: float | None = None) -> Ratio:
+    if moe is None or rival is None:
+        return Ratio(name=name, value=None, moe=moe, dense=rival, reason=reason, at=at)
+    return Ratio(name=name, value=rival.rate / moe.rate, moe=moe, dense=rival, at=at)
+
+
+def _at_max(moe: Side, rival: Side) -> Ratio:
+    if not (moe.fits and rival.fits):
+        return Ratio(name="max_batch", value=None, reason=_missing(moe, rival))
+    return _ratio("max_batch", _largest(moe), _largest(rival), "")
+
+
+def _largest(one: Side) -> Point | None:
+    return one.point
+
+
+def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
+    if not (moe.fits and rival.fits):
+        return Ratio(name="equal_batch", value=None, reason=_missing(moe, rival))
+    if scenario.batch is not None:
+        batch = float(scenario.batch)
+    else:
+        assert moe.point is not None and rival.point is not None
+        batch = min(moe.point.max_batch, rival.point.max_batch)
+    a = side.at_batch(moe.counted, ground, moe.options, batch)
+    b = side.at_batch(rival.counted, ground, rival.options, batch)
+    absent = "; ".join(f"{x.name} does not admit batch {int(batch)}" for x, p in ((moe, a), (rival, b)) if p is None)
+    return _ratio("equal_batch", a, b, absent, batch)
+
+
+def _tpot(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
+    if not (moe.fits and rival.fits):
+        return Ratio(name="tpot", value=None, reason=_missing(moe, rival))
+    assert moe.point is not None
+    limit = float(scenario.tpot) if scenario.tpot is not None else moe.point.tpot
+    a = side.under_tpot(moe.counted, ground, moe.options, limit)
+    b = side.under_tpot(rival.counted, ground, rival.options, limit)
+    slow = "; ".join(
+        f"{x.name} cannot reach {limit * 1e3:.4g} ms per token at any batch" for x, p in ((moe, a), (rival, b)) if p is None
+    )
+    return _ratio("tpot", a, b, slow, limit)
+
+
+def _penalties(moe: Side, rival: Side, at_max: Ratio, ground: Ground) -> tuple[float | None, float | None]:
+    """R = [t_m(B_m)/t_d(B_m)] * [(B_d/t_d(B_d)) / (B_m/t_d(B_m))]: reuse penalty, headroom gain (section 7)."""
+    m, d = at_max.moe, at_max.dense
+    if at_max.value is None or m is None or d is None:
+        return None, None
+    there = float(side.step_at(rival.counted, ground, d.layout, m.batch).seconds)
+    reuse = float(m.step.seconds) / there
+    return reuse, at_max.value / reuse
+
+
+def verdict(moe: Side, rival: Side, ratio: float | None) -> str:
+    """dense | moe | tie | moe_infeasible | dense_infeasible | neither_fits, from R at largest batches."""
+    if not moe.fits or not rival.fits or ratio is None:
+        if not moe.fits and not rival.fits:
+            return "neither_fits"
+        return "moe_infeasible" if not moe.fits else "dense_infeasible"
+    if abs(ratio - 1.0) <= TIE:
+        return "tie"
+    return "dense" if ratio > 1.0 else "moe"
+
+
+def _assumptions(
+    cluster: Cluster, scenario: Scenario, ground: Ground, moe: Side, rival: Side, q: float, q_source: str
+) -> list[Assumption]:
+    from dataclasses import fields
+
+    out: list[Assumption] = []
+    for f in fields(Scenario):
+        value = getattr(scenario, f.name)
+        if f.name == "q":
+            out.append(Assumption(name="q", value=q, unit="-", kind="given" if scenario.q is not None else "fitted",
+                                  source=q_source, default=scenario.q is None))  # fmt: skip
+            continue
+        given = value != f.default
+        out.append(
+            Assumption(name=f.name, value=value, unit=f.metadata["unit"], kind="given" if given else "default",
+                       source="asked" if given else f.metadata["what"], default=not given)  # fmt: skip
+        )
+    device = cluster.device
+
+    def hard(name: str, value: Any, unit: str) -> None:
+        if value is None:
+            return
+        kind, source = getattr(value, "kind", "derived"), getattr(value, "source", "")
+        out.append(Assumption(name=f"device.{name}", value=float(value), unit=unit, kind=kind, source=source))
+
+    basis = device.memory_usable if scenario.memory == "usable" and device.memory_usable else device.memory_marketed
+    hard("memory", basis, "B")
+    hard("bandwidth", device.bandwidth, "B/s")
+    for fmt, peak in device.peaks.items():
+        hard(f"peak.{fmt}", peak, "FLOP/s")
+    if cluster.count > 1:
+        hard("link", cluster.link.bandwidth if cluster.link else device.link, "B/s")
+    if cluster.count > cluster.node:
+        hard("nic", cluster.nic.bandwidth if cluster.nic else device.nic, "B/s")
+    out.append(Assumption(name="tier.meaning", value=ground.efficiency.name, source=ground.efficiency.source, kind="given"))
+    for role, one in (("moe", moe), ("dense", rival)):
+        if one.point is not None:
+            out.append(Assumption(name=f"{role}.layout", value=str(one.point.layout), kind="derived",
+                                  source=f"{scenario.layout} layout", default=scenario.layout == "auto"))  # fmt: skip
+        out.append(Assumption(name=f"{role}.cache_format", value=one.counted.cache, kind="derived",
+                              source="config" if one.counted.model.cache_format else "bf16 unless the config says otherwise"))  # fmt: skip
+    return out
+
+
+__all__ = ["Assumption", "Comparison", "Ratio", "Side", "Sourced", "compare", "make_ground"]

@@ -1,0 +1,159 @@
+"""Layouts: the grammar people type, the rules that must hold, and the candidates `auto` searches."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from .counts import Counted
+from .errors import RoutelineError, UnknownName, shorten
+from .scenario import Layout
+
+WIDTHS = tuple(f.name for f in fields(Layout) if f.name != "pooled")
+
+
+def pooled(devices: float) -> Layout:
+    """All devices as one: tp = moe_tp = devices, nothing replicated, communication free."""
+    return Layout(tp=float(devices), moe_tp=float(devices), pooled=True)
+
+
+def parse(text: str, devices: int) -> Layout:
+    """'tp8', 'dp8,ep8', 'tp=4,dp=2,ep=8,moe_tp=1,pp=1,cp=1,replicas=2' or 'pooled' -> Layout.
+
+    Widths left out are completed: tp = 1; dp = what is left of the devices when `dp` or `ep` is
+    written, replicas = what is left otherwise; ep = 1 and moe_tp = tp*dp/ep.
+
+    Raises:
+        RoutelineError: unknown or repeated width, not a positive integer, or widths that contradict
+            devices = replicas*pp*tp*dp and tp*dp = moe_tp*ep.
+    """
+    plain = text.strip().lower()
+    if plain == "pooled":
+        return pooled(devices)
+    given: dict[str, int] = {}
+    for piece in plain.replace(";", ",").replace("+", ",").split(","):
+        name = piece.strip().rstrip("0123456789").rstrip("= ").strip()
+        number = piece.strip()[len(piece.strip().rstrip("0123456789")) :]
+        name = {"replica": "replicas", "moe-tp": "moe_tp", "etp": "moe_tp", "r": "replicas"}.get(name, name)
+        if name not in WIDTHS:
+            raise UnknownName("layout width", shorten(name or piece), WIDTHS, "write e.g. tp8 or dp=8,ep=8 or pooled")
+        if name in given:
+            raise RoutelineError(f"layout {shorten(text)!r} gives {name} twice")
+        if not number or len(number) > 7 or int(number) < 1:
+            raise RoutelineError(f"layout {shorten(text)!r}: {name} needs a whole number from 1 to 9,999,999")
+        given[name] = int(number)
+    return _complete(given, devices, text)
+
+
+def _complete(given: dict[str, int], devices: int, text: str) -> Layout:
+    w = {"tp": 1, "pp": 1, "cp": 1} | given
+    known = w["tp"] * w["pp"] * w.get("dp", 1) * w.get("replicas", 1)
+    left, rest = divmod(devices, known)
+    if rest:
+        raise RoutelineError(f"layout {shorten(text)!r} needs a multiple of {known} devices, and {devices} are given")
+    if "dp" not in w and "replicas" not in w:
+        wide = max(w.get("ep", 1) * w.get("moe_tp", 1) // w["tp"], 1)
+        w["dp"] = wide if left % wide == 0 else 1
+        w["replicas"] = left // w["dp"]
+    elif "dp" not in w:
+        w["dp"] = left
+    elif "replicas" not in w:
+        w["replicas"] = left
+    elif left != 1:
+        raise RoutelineError(f"layout {shorten(text)!r} uses {known} devices, and {devices} are given")
+    group = w["tp"] * w["dp"]
+    if "ep" not in w:
+        w["ep"] = group // w["moe_tp"] if "moe_tp" in w and group % w["moe_tp"] == 0 else 1
+    if "moe_tp" not in w:
+        w["moe_tp"] = group // w["ep"] if group % w["ep"] == 0 else 1
+    if w["moe_tp"] * w["ep"] != group:
+        raise RoutelineError(
+            f"layout {shorten(text)!r}: moe_tp*ep = {w['moe_tp']}*{w['ep']} must equal tp*dp = {w['tp']}*{w['dp']}"
+        )
+    return Layout(**{k: float(v) for k, v in w.items()})
+
+
+def check(layout: Layout, counted: Counted, devices: int) -> None:
+    """Refuse a scalar layout that cannot run this model.
+
+    Raises:
+        RoutelineError: tp does not divide the heads, cp not tp, ep not the experts, pp over the layers.
+    """
+    if layout.pooled:
+        return
+    if layout.devices != devices:
+        raise RoutelineError(f"layout {layout} uses {int(layout.devices)} devices, and {devices} are given")
+    heads, tp = counted.model.heads, layout.tp
+    if heads % tp:
+        options = ", ".join(str(d) for d in _divisors(int(heads)) if d <= devices)
+        raise RoutelineError(f"tp={int(tp)} does not divide {int(heads)} heads of {counted.model.name}; try {options}")
+    if tp % layout.cp:
+        raise RoutelineError(f"cp={int(layout.cp)} must divide tp={int(tp)}")
+    if counted.moe_layers and counted.experts % layout.ep:
+        options = ", ".join(str(d) for d in _divisors(int(counted.experts)) if d <= devices)
+        raise RoutelineError(f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts; try {options}")
+    if not counted.moe_layers and layout.ep > 1:
+        raise RoutelineError(f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out")
+    layers = counted.mixers + counted.dense_layers + counted.moe_layers
+    if layout.pp > layers:
+        raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")
+
+
+def candidates(counted: Counted, devices: int, node: int) -> Layout:
+    """Every layout `auto` considers on `devices` devices, as one Layout of arrays (shape: layouts).
+
+    tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp in powers of two that
+    keep whole layers; attention data parallelism only with experts to spread (for a dense model it
+    would be a replica that shares its head); ep divides the experts.
+    """
+    moe = bool(np.max(counted.moe_layers) > 0)
+    layers = int(np.max(counted.mixers + counted.dense_layers + counted.moe_layers))
+    heads, experts = int(np.max(counted.model.heads)), int(np.max(counted.experts))
+    shard = min((int(op.stream.shards) for op in counted.operations if op.stream is not None), default=heads)
+    rows: list[tuple[int, ...]] = []
+    for tp in _divisors(devices):
+        if heads % tp or tp > node:
+            continue
+        spare = max(tp // max(shard, 1), 1)
+        for pp in _divisors(devices // tp):
+            if pp > max(layers // 2, 1) or pp & (pp - 1):
+                continue
+            for dp in _divisors(devices // (tp * pp)):
+                if dp > 1 and not moe:
+                    continue
+                replicas = devices // (tp * pp * dp)
+                group = tp * dp
+                for ep in _divisors(group) if moe else [1]:
+                    if experts % ep or group // ep > node:
+                        continue
+                    for cp in sorted({1, spare} if tp % spare == 0 else {1}):
+                        rows.append((tp, dp, ep, group // ep, pp, cp, replicas))
+    table = np.array(rows, float).T
+    return Layout(**dict(zip(("tp", "dp", "ep", "moe_tp", "pp", "cp", "replicas"), table, strict=True)))
+
+
+def _divisors(n: int) -> list[int]:
+    low = [d for d in range(1, int(n**0.5) + 1) if n % d == 0]
+    return sorted(set(low + [n // d for d in low]))
+
+
+def pick(layout: Layout, index: int) -> Layout:
+    """One scalar layout out of a Layout of arrays."""
+    return replace(layout, **{w: float(getattr(layout, w)[index]) for w in WIDTHS})
+
+
+def size(layout: Layout) -> int:
+    """How many layouts a Layout of arrays holds; 1 for a scalar."""
+    return int(np.size(layout.tp))
+
+
+def as_column(layout: Layout) -> Layout:
+    """Layout arrays with a trailing axis, to broadcast against batches or contexts."""
+    return replace(layout, **{w: np.asarray(getattr(layout, w), float)[..., None] for w in WIDTHS})
+
+
+def widths(layout: Layout) -> dict[str, Any]:
+    """Widths as integers, for JSON."""
+    return {w: int(getattr(layout, w)) for w in WIDTHS} | {"pooled": layout.pooled}
