@@ -159,7 +159,7 @@ class Cluster:
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 10**7:
             raise RoutelineError(f"device count must be between 1 and 10,000,000, not {self.count}")
-        if not 1 <= self.node:
+        if not self.node >= 1:
             raise RoutelineError(f"devices per node must be at least 1, not {self.node}")
 
     @property

@@ -47,8 +47,8 @@ def parse(text: str | float, dimension: str, what: str = "value") -> float:
     units = SCALES[dimension]
     if isinstance(text, bool) or not isinstance(text, (str, int, float)):
         raise RoutelineError(f"{what} {shorten(text)!r} is not a quantity; write e.g. {_example(dimension)}")
-    if isinstance(text, str) and len(text) > 100 or isinstance(text, int) and abs(text) > 10**300:
-        raise RoutelineError(f"{what} {shorten(text, 40)!r} is not a quantity; write e.g. {_example(dimension)}")
+    if (isinstance(text, str) and len(text) > 100) or (isinstance(text, int) and abs(text) > 10**300):
+        raise RoutelineError(f"{what} is too long to be a quantity; write e.g. {_example(dimension)}")
     match = _NUMBER.fullmatch(text) if isinstance(text, str) else None
     if isinstance(text, str):
         if match is None:
@@ -95,7 +95,9 @@ def show(value: float, dimension: str, digits: int = 4) -> str:
         return "unbounded" if value > 0 else str(value)
     if dimension == "tokens":
         whole = value / 1024.0
-        return f"{whole:g}k" if value >= 1024 and whole == int(whole) else f"{value:,.{digits}g}" if value < 1e4 else f"{value:,.0f}"
+        if value >= 1024 and whole == int(whole):
+            return f"{whole:g}k"
+        return f"{value:,.{digits}g}" if value < 1e4 else f"{value:,.0f}"
     steps = _STEPS.get(dimension)
     if not steps or value == 0:
         return f"{value:.{digits}g}" + (f" {dimension}" if dimension not in ("", "-", "count") else "")
