@@ -501,3 +501,23 @@ def test_any_text_as_a_users_file_is_refused_in_one_line(text):
     with pytest.raises(RoutelineError) as caught:
         read_device(text, "f")
     assert "\n" not in str(caught.value)
+
+
+# --- the documentation -----------------------------------------------------------------------------------------------
+
+
+def test_the_documented_examples_work():
+    text = (Path(__file__).parents[1] / "docs" / "devices.md").read_text()
+    device = read_device(text.split("```toml\n")[1].split("```")[0], "docs/devices.md")
+    assert (device.name, device.nic, device.domain) == ("My accelerator", 50e9, 8)
+    assert make_cluster(device, 16).node == 8
+    names, clusters = text.split("| typed | read as |")[1], text.split("| typed | means |")[1]
+    for row in re.findall(r"^\| (`.*`) \| (.*?)(?: \(.*)? \|$", names.split("\n\n")[0], re.MULTILINE):
+        assert {load_device(typed).name for typed in re.findall(r"`(.*?)`", row[0])} == {row[1]}
+    for typed in re.findall(
+        r"`([^`]*?)`", "".join(re.findall(r"^\| `.*?` \|", clusters.split("\n\n")[0], re.MULTILINE))
+    ):
+        assert typed.endswith(".toml") or parse_devices(typed).count >= 1
+    for typed in re.findall(r"`([^`]*)`", text.split("refused with the candidates:")[1].split(". All")[0]):
+        with pytest.raises(RoutelineError, match="write one of these"):
+            load_device(typed)
