@@ -356,6 +356,22 @@ def test_warnings_follow_the_basis():
     assert any("two devices" in text for text in device_warnings(load_device("MI250X OAM")))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("8xGaudi2", "link of 262.5 GB/s is a guess"),
+        ("4xMI210", "link domain of 4 devices is a guess"),
+        ("8xTPU v6e", "torus"),
+        ("8xL40S", "share one PCIe server"),
+        ("2x8xMI300X", "network of 50 GB/s"),
+    ],
+)
+def test_what_the_links_rest_on_is_said_only_where_it_is_used(text, says):
+    assert any(says in warning for warning in cluster_warnings(parse_devices(text)))
+    single = make_cluster(parse_devices(text).device, 1)
+    assert not any(says in warning for warning in cluster_warnings(single))
+
+
 # --- users' own devices ----------------------------------------------------------------------------------------------
 
 
