@@ -10,8 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .errors import RoutelineError
+
+Numeric = Any
+"""A float, or an array that broadcasts."""
 
 PARTS = (
     "embedding",  # input table: a lookup, never read as a matrix; holds the matrix of a tied head
@@ -54,11 +58,11 @@ class Weight:
 
     name: str
     part: str
-    params: float
+    params: Numeric
     matmul: bool = True
-    bits: float = 16.0
+    bits: Numeric = 16.0
     format: str = "bf16"
-    ways: float = math.inf
+    ways: Numeric = math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +78,15 @@ class Stream:
     """
 
     name: str
-    elements: float
-    stride: float = 1.0
-    window: float = math.inf
-    read: float = math.inf
-    flop: float = 0.0
-    flop_prefill: float = 0.0
-    shards: float = 1.0
+    elements: Numeric
+    stride: Numeric = 1.0
+    window: Numeric = math.inf
+    read: Numeric = math.inf
+    flop: Numeric = 0.0
+    flop_prefill: Numeric = 0.0
+    shards: Numeric = 1.0
     per_input: bool = False
-    scale_bits: float = 0.0
+    scale_bits: Numeric = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,24 +97,24 @@ class State:
     """
 
     name: str
-    bytes: float
-    flop: float = 0.0
-    shards: float = 1.0
+    bytes: Numeric
+    flop: Numeric = 0.0
+    shards: Numeric = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
     """`count` equal layers. A layer without experts has experts = top_k = 1 (dense is MoE with one)."""
 
-    count: float
+    count: Numeric
     weights: tuple[Weight, ...]
     streams: tuple[Stream, ...] = ()
     states: tuple[State, ...] = ()
-    experts: float = 1.0
-    top_k: float = 1.0
-    expert_groups: float = 1.0
+    experts: Numeric = 1.0
+    top_k: Numeric = 1.0
+    expert_groups: Numeric = 1.0
     """Router groups; with groups_kept < expert_groups a token may only use experts of the best groups."""
-    groups_kept: float = 1.0
+    groups_kept: Numeric = 1.0
     encoder: bool = False
     """Encoder layers run once per input, not per generated token."""
 
@@ -129,15 +133,15 @@ class Model:
 
     name: str
     architecture: str
-    hidden: float
+    hidden: Numeric
     layers: tuple[Layers, ...]
     embedding: Weight
     head: Weight
     tied: bool = False
     extra: tuple[Weight, ...] = ()
-    heads: float = 1.0
-    kv_heads: float = 1.0
-    vocab: float = 0.0
+    heads: Numeric = 1.0
+    kv_heads: Numeric = 1.0
+    vocab: Numeric = 0.0
     context_limit: float | None = None
     cache_format: str | None = None
     mtp_layers: int = 0
@@ -166,12 +170,12 @@ def merge(layers: Iterable[Layers]) -> tuple[Layers, ...]:
 
 def gqa(
     *,
-    hidden: float,
-    heads: float,
-    kv_heads: float,
-    head_dim: float,
-    v_head_dim: float | None = None,
-    window: float = math.inf,
+    hidden: Numeric,
+    heads: Numeric,
+    kv_heads: Numeric,
+    head_dim: Numeric,
+    v_head_dim: Numeric | None = None,
+    window: Numeric = math.inf,
     bias: bool = False,
     out_bias: bool = False,
     prefix: str = "self_attn.",
@@ -201,14 +205,14 @@ def gqa(
 
 def mla(
     *,
-    hidden: float,
-    heads: float,
-    kv_lora_rank: float,
-    qk_nope_head_dim: float,
-    qk_rope_head_dim: float,
-    v_head_dim: float,
-    q_lora_rank: float | None = None,
-    read: float = math.inf,
+    hidden: Numeric,
+    heads: Numeric,
+    kv_lora_rank: Numeric,
+    qk_nope_head_dim: Numeric,
+    qk_rope_head_dim: Numeric,
+    v_head_dim: Numeric,
+    q_lora_rank: Numeric | None = None,
+    read: Numeric = math.inf,
     prefix: str = "self_attn.",
 ) -> tuple[tuple[Weight, ...], tuple[Stream, ...]]:
     """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434). Returns (weights, streams).
@@ -246,7 +250,7 @@ def mla(
 
 
 def ffn(
-    *, hidden: float, width: float, matrices: int = 3, part: str = "dense_ffn", prefix: str = "mlp."
+    *, hidden: Numeric, width: Numeric, matrices: int = 3, part: str = "dense_ffn", prefix: str = "mlp."
 ) -> tuple[Weight, ...]:
     """A dense FFN: gate, up, down (matrices = 3, gated) or up, down (2)."""
     names = {3: ("gate_proj", "up_proj", "down_proj"), 2: ("up_proj", "down_proj")}[matrices]
@@ -255,9 +259,9 @@ def ffn(
 
 def experts(
     *,
-    hidden: float,
-    width: float,
-    count: float,
+    hidden: Numeric,
+    width: Numeric,
+    count: Numeric,
     matrices: int = 3,
     router: bool = True,
     router_bias: bool = False,
@@ -273,7 +277,7 @@ def experts(
     return tuple(weights)
 
 
-def norm(name: str, width: float) -> Weight:
+def norm(name: str, width: Numeric) -> Weight:
     """A normalisation vector."""
     return Weight(name=name, part="norm", params=width, matmul=False)
 

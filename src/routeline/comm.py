@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from .numeric import choose, clip, maximum
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ def all_reduce(message: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> 
     (Patarasu & Yuan 2009), then the same over nodes on the scattered share. `stride`: distance between
     neighbouring ranks in devices, which decides how many share a node. ranks = 1 costs nothing.
     """
-    inside = np.clip(net.node / stride, 1.0, ranks)
+    inside = clip(net.node / stride, 1.0, ranks)
     nodes = ranks / inside
     transfer = 2.0 * (inside - 1.0) / inside * message / net.link
     transfer = transfer + 2.0 * (nodes - 1.0) / nodes * (message / inside) / net.nic
@@ -42,18 +42,18 @@ def all_to_all(sent: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> tup
     The share for ranks of the same node uses the link, the rest the NIC; both run at once.
     `sent` counts the rank's own share too, which stays local: (g-1)/g of it moves.
     """
-    inside = np.clip(net.node / stride, 1.0, ranks)
+    inside = clip(net.node / stride, 1.0, ranks)
     nodes = ranks / inside
     near = sent * (inside - 1.0) / ranks / net.link
     far = sent * (ranks - inside) / ranks / net.nic
-    return np.maximum(near, far), _latency(inside, nodes, net)
+    return maximum(near, far), _latency(inside, nodes, net)
 
 
 def send(message: Any, hops: Any, net: Network, *, stride: Any = 1.0) -> tuple[Any, Any]:
     """(seconds of transfer, fixed seconds) of `hops` point-to-point sends of `message` bytes [s]."""
     near = stride < net.node
-    rate = np.where(near, net.link, net.nic)
-    latency = np.where(near, net.link_latency, net.nic_latency)
+    rate = choose(near, net.link, net.nic)
+    latency = choose(near, net.link_latency, net.nic_latency)
     return hops * message / rate, hops * latency
 
 
@@ -68,5 +68,5 @@ def ranks_reached(ranks: Any, top_k: Any, groups: Any = 1.0, kept: Any = 1.0) ->
     4 of 8 groups, arXiv:2412.19437 section 2.1.2) leaves ranks * kept/groups of them. A token's copy is
     sent once per rank, however many of its experts live there.
     """
-    reachable = np.maximum(ranks * kept / groups, 1.0)
+    reachable = maximum(ranks * kept / groups, 1.0)
     return reachable * (1.0 - (1.0 - 1.0 / reachable) ** top_k)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from . import arch, comm, counts, dense, estimate, layouts, routing, side
 from .arch import Model
@@ -142,9 +145,25 @@ def make_ground(
 
 
 def prepared(model: Model, scenario: Scenario) -> Counted:
-    """The model in the scenario's weight and cache format, counted once."""
-    stored = model if scenario.weights == "native" else arch.restore(model, scenario.weights)
-    return counts.count(stored, scenario.cache, with_mtp=bool(scenario.draft))
+    """The model in the scenario's weight and cache format, counted once and kept."""
+    return _prepared(model, scenario.weights, scenario.cache, bool(scenario.draft))
+
+
+@lru_cache(maxsize=128)
+def _prepared(model: Model, weights: str, cache: str, with_mtp: bool) -> Counted:
+    stored = model if weights == "native" else arch.restore(model, weights)
+    return counts.count(stored, cache, with_mtp=with_mtp)
+
+
+@lru_cache(maxsize=128)
+def _matched(model: Model, q: float, shape: str) -> tuple[Model, float]:
+    other = dense.matched(model, q, shape)
+    return other, float(counts.active(other).all)
+
+
+@lru_cache(maxsize=128)
+def _size(model: Model) -> tuple[float, float]:
+    return float(counts.active(model).all), float(counts.total(model))
 
 
 def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -> Layout:
@@ -183,15 +202,15 @@ def compare(
         RoutelineError: context past a model's limit, a layout that cannot run, q too small for the shape.
     """
     ground = make_ground(cluster, scenario, routed, efficiency)
-    active = float(counts.active(model).all)
+    active, total = _size(model)
     if opponent is None:
         if q is None:
             raise RoutelineError("q is needed for the matched dense model; give --q or let the evidence choose")
-        opponent = dense.matched(model, float(q), scenario.dense)
+        opponent, _ = _matched(model, float(q), scenario.dense)
     else:
-        q = float(counts.active(opponent).all) / active
+        q = _size(opponent)[0] / active
         q_source = f"implied by {opponent.name}"
-    s = active / float(counts.total(model))
+    s = active / total
     warnings = _context(model, scenario) + _context(opponent, scenario)
     moe = _side(model, cluster, scenario, ground, "moe")
     rival = _side(opponent, cluster, scenario, ground, "dense")
@@ -252,6 +271,12 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
     )  # fmt: skip
 
 
+def _again(one: Side, batch: float) -> Point | None:
+    """The side's own point when it already is the answer: a single layout at this batch."""
+    point = one.point
+    return point if point is not None and point.batch == batch and not np.ndim(one.options.tp) else None
+
+
 def _missing(moe: Side, rival: Side) -> str:
     return "; ".join(f"{x.name} does not fit" for x in (moe, rival) if not x.fits)
 
@@ -280,8 +305,7 @@ def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> 
     else:
         assert moe.point is not None and rival.point is not None
         batch = min(moe.point.max_batch, rival.point.max_batch)
-    a = side.at_batch(moe.counted, ground, moe.options, batch)
-    b = side.at_batch(rival.counted, ground, rival.options, batch)
+    a, b = (_again(x, batch) or side.at_batch(x.counted, ground, x.options, batch) for x in (moe, rival))
     absent = "; ".join(f"{x.name} does not admit batch {int(batch)}" for x, p in ((moe, a), (rival, b)) if p is None)
     return _ratio("equal_batch", a, b, absent, batch)
 
@@ -291,10 +315,13 @@ def _tpot(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
         return Ratio(name="tpot", value=None, reason=_missing(moe, rival))
     assert moe.point is not None
     limit = float(scenario.tpot) if scenario.tpot is not None else moe.point.tpot
-    a = side.under_tpot(moe.counted, ground, moe.options, limit)
+    own = scenario.tpot is None and not np.ndim(moe.options.tp)
+    a = moe.point if own else side.under_tpot(moe.counted, ground, moe.options, limit)
     b = side.under_tpot(rival.counted, ground, rival.options, limit)
     slow = "; ".join(
-        f"{x.name} cannot reach {limit * 1e3:.4g} ms per token at any batch" for x, p in ((moe, a), (rival, b)) if p is None
+        f"{x.name} cannot reach {limit * 1e3:.4g} ms per token at any batch"
+        for x, p in ((moe, a), (rival, b))
+        if p is None
     )
     return _ratio("tpot", a, b, slow, limit)
 
@@ -334,8 +361,14 @@ def _assumptions(
             continue
         given = value != f.default
         out.append(
-            Assumption(name=f.name, value=value, unit=f.metadata["unit"], kind="given" if given else "default",
-                       source="asked" if given else f.metadata["what"], default=not given)  # fmt: skip
+            Assumption(
+                name=f.name,
+                value=value,
+                unit=f.metadata["unit"],
+                kind="given" if given else "default",
+                source="asked" if given else f.metadata["what"],
+                default=not given,
+            )  # fmt: skip
         )
     device = cluster.device
 
@@ -354,7 +387,9 @@ def _assumptions(
         hard("link", cluster.link.bandwidth if cluster.link else device.link, "B/s")
     if cluster.count > cluster.node:
         hard("nic", cluster.nic.bandwidth if cluster.nic else device.nic, "B/s")
-    out.append(Assumption(name="tier.meaning", value=ground.efficiency.name, source=ground.efficiency.source, kind="given"))
+    out.append(
+        Assumption(name="tier.meaning", value=ground.efficiency.name, source=ground.efficiency.source, kind="given")
+    )
     for role, one in (("moe", moe), ("dense", rival)):
         if one.point is not None:
             out.append(Assumption(name=f"{role}.layout", value=str(one.point.layout), kind="derived",

@@ -14,6 +14,7 @@ import numpy as np
 
 from .arch import PARTS, Layers, Model, State, Stream, Weight
 from .errors import RoutelineError
+from .numeric import minimum
 from .scenario import CACHE_BITS
 
 INACTIVE = ("vision", "mtp")
@@ -94,7 +95,7 @@ def stored(model: Model, *, with_mtp: bool = False) -> dict[str, Any]:
 
 def entries(stream: Stream, tokens: Any) -> Any:
     """Cache entries of one sequence of `tokens` tokens in one layer [-]: windows cap, strides divide."""
-    return np.minimum(tokens, stream.window) / stream.stride
+    return minimum(tokens, stream.window) / stream.stride
 
 
 def element_bytes(stream: Stream, cache: str) -> float:

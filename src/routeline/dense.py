@@ -72,7 +72,12 @@ def _same_attention(moe: Model, q: Any) -> Model:
         kept = tuple(w for w in g.weights if w.part not in _FFN_PARTS)
         layers.append(
             replace(
-                g, weights=(*kept, wide) if has_ffn else kept, experts=1.0, top_k=1.0, expert_groups=1.0, groups_kept=1.0
+                g,
+                weights=(*kept, wide) if has_ffn else kept,
+                experts=1.0,
+                top_k=1.0,
+                expert_groups=1.0,
+                groups_kept=1.0,
             )
         )
     merged = arch.merge(layers) if np.ndim(per_layer) == 0 else tuple(layers)
@@ -135,9 +140,7 @@ def _standard(moe: Model, q: Any) -> Model:
     attention = next((w for g in moe.layers for w in g.weights if w.part == "attention" and w.matmul), None)
     a_bits, a_fmt = (attention.bits, attention.format) if attention is not None else (16.0, "bf16")
     weights = tuple(replace(w, bits=a_bits, format=a_fmt) for w in weights)
-    mlp = tuple(
-        replace(w, bits=bits, format=fmt) for w in arch.ffn(hidden=hidden, width=_STANDARD_FFN * hidden)
-    )
+    mlp = tuple(replace(w, bits=bits, format=fmt) for w in arch.ffn(hidden=hidden, width=_STANDARD_FFN * hidden))
     layer = Layers(count=depth, weights=(*weights, *mlp, arch.norm("norms", 2.0 * hidden)), streams=streams)
     head = moe.head if not moe.tied else moe.embedding
     return Model(

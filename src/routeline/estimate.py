@@ -18,6 +18,7 @@ from .counts import Counted, Operation, element_bytes, entries
 from .errors import RoutelineError
 from .hardware import WIDER, Device
 from .memory import shards
+from .numeric import ceil, choose, maximum, minimum
 from .roofline import roofline
 from .routing import Routing
 from .scenario import Efficiency, Layout, Precision, Workload
@@ -133,8 +134,8 @@ def step(
     t = roofline(bytes, FLOP) + overhead, times its layers; the sum over operations is the step.
     """
     e = efficiency
-    per_group = np.ceil(batch / (layout.replicas * layout.pp) - 1e-9)
-    per_rank = np.ceil(per_group / layout.dp - 1e-9) if e.worst_rank else per_group / layout.dp
+    per_group = ceil(batch / (layout.replicas * layout.pp) - 1e-9)
+    per_rank = ceil(per_group / layout.dp - 1e-9) if e.worst_rank else per_group / layout.dp
     verified = workload.tokens_per_sequence
     tokens = per_group * verified
     ranks = layout.ep
@@ -149,8 +150,8 @@ def step(
         busy = op.count * roofline(flop, moved, peak, band, e.sharpness)
         fixed = op.count * e.overhead.get(op.kind, 0.0)
         by_memory = moved / band >= flop / peak
-        limits["memory"] = limits["memory"] + np.where(by_memory, busy, 0.0)
-        limits["compute"] = limits["compute"] + np.where(by_memory, 0.0, busy)
+        limits["memory"] = limits["memory"] + choose(by_memory, busy, 0.0)
+        limits["compute"] = limits["compute"] + choose(by_memory, 0.0, busy)
         limits["overhead"] = limits["overhead"] + fixed
         old = parts.get(part, PartTime())
         parts[part] = PartTime(
@@ -179,22 +180,22 @@ def step(
         elif op.stream is not None:
             s = op.stream
             kept = entries(s, workload.encoder_tokens if s.per_input else workload.context)
-            attended = np.minimum(kept, s.read)
-            read = np.minimum(kept, s.read * verified) * s.elements * element_bytes(s, counted.cache)
+            attended = minimum(kept, s.read)
+            read = minimum(kept, s.read * verified) * s.elements * element_bytes(s, counted.cache)
             b = per_rank * read / shards(s.shards, layout)
             f = per_rank * verified * attended * op.flop / layout.tp
-            scale = per_group / layout.dp / np.maximum(per_rank, 1e-300)
+            scale = per_group / layout.dp / maximum(per_rank, 1e-300)
             add("cache", op, b, f, b * scale, f * scale, attention_format)
         elif op.state is not None:
             b = per_rank * 2.0 * op.state.bytes / shards(op.state.shards, layout)
             f = per_rank * verified * op.flop / layout.tp
-            scale = per_group / layout.dp / np.maximum(per_rank, 1e-300)
+            scale = per_group / layout.dp / maximum(per_rank, 1e-300)
             add("state", op, b, f, b * scale, f * scale, attention_format)
         elif op.kind == "head":
             cut = layout.tp * layout.dp
             add(op.part, op, op.bytes / cut, op.flop * tokens / cut, op.bytes / cut, op.flop * tokens / cut, op.format)
         else:
-            cut = layout.tp if layout.pooled else np.minimum(layout.tp, op.ways)
+            cut = layout.tp if layout.pooled else minimum(layout.tp, op.ways)
             mean_f = op.flop * tokens / layout.dp / cut
             add(op.part, op, op.bytes / cut, op.flop * per_rank * verified / cut, op.bytes / cut, mean_f, op.format)
 
@@ -203,14 +204,14 @@ def step(
         op = Operation(part="activations", kind="activation", count=blocks)
         width = counted.model.hidden * 2.0 * ACTIVATION_PASSES / 2.0
         local = per_rank * verified * width / (layout.tp if layout.pooled else 1.0)
-        mean = local * (per_group / layout.dp / np.maximum(per_rank, 1e-300))
+        mean = local * (per_group / layout.dp / maximum(per_rank, 1e-300))
         add("activations", op, local, 0.0, mean, 0.0, "bf16")
     if not layout.pooled:
         seconds = communication(counted, rates_, layout, per_rank * verified, e)
         parts["communication"] = PartTime(seconds=seconds)
         limits["communication"] = limits["communication"] + seconds
     fixed = e.step + e.per_sequence * per_rank
-    parts["scheduling"] = PartTime(seconds=fixed + np.zeros(()) if np.ndim(fixed) == 0 else fixed)
+    parts["scheduling"] = PartTime(seconds=fixed)
     limits["overhead"] = limits["overhead"] + fixed
     return Step(
         seconds=sum(p.seconds for p in parts.values()), output=batch * workload.accepted, parts=parts,
@@ -240,7 +241,7 @@ def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, 
     moved, fixed = comm.all_reduce(tokens * width, layout.tp, net)
     reduce = moved + fixed
     out = (counted.mixers + counted.dense_layers) * reduce
-    if np.any(np.asarray(counted.moe_layers) > 0):
+    if np.any(counted.moe_layers):
         narrow = any(op.kind == "routed" and op.format in ("fp8", "fp4", "int8") for op in counted.operations)
         reached = comm.ranks_reached(layout.ep, counted.top_k, counted.expert_groups, counted.groups_kept)
         sent = tokens / layout.tp * reached * width
@@ -248,9 +249,9 @@ def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, 
         c, c0 = comm.all_to_all(sent, layout.ep, net, stride=layout.moe_tp)
         inner, inner0 = comm.all_reduce(tokens * layout.dp / layout.ep * width, layout.moe_tp, net)
         spread = a + a0 + c + c0 + inner + inner0
-        out = out + counted.moe_layers * np.where(np.asarray(layout.dp) > 1.0, spread, reduce)
+        out = out + counted.moe_layers * choose(layout.dp > 1.0, spread, reduce)
     for op in counted.operations:
-        if op.stream is not None and not op.encoder and not (np.ndim(layout.cp) == 0 and layout.cp == 1):
+        if op.stream is not None and not op.encoder and not (isinstance(layout.cp, float) and layout.cp == 1.0):
             heads = tokens * op.flop * layout.cp / layout.tp  # q and partial outputs in BF16: flop/2 numbers a token
             gather, start = comm.all_reduce(0.5 * heads, layout.cp, net)
             out = out + op.count * (gather + 2.0 * start)

@@ -72,7 +72,7 @@ def _complete(given: dict[str, int], devices: int, text: str) -> Layout:
         raise RoutelineError(
             f"layout {shorten(text)!r}: moe_tp*ep = {w['moe_tp']}*{w['ep']} must equal tp*dp = {w['tp']}*{w['dp']}"
         )
-    return Layout(**{k: float(v) for k, v in w.items()})
+    return replace(Layout(), **{k: float(v) for k, v in w.items()})
 
 
 def check(layout: Layout, counted: Counted, devices: int) -> None:
@@ -95,7 +95,9 @@ def check(layout: Layout, counted: Counted, devices: int) -> None:
         options = ", ".join(str(d) for d in _divisors(int(counted.experts)) if d <= devices)
         raise RoutelineError(f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts; try {options}")
     if not counted.moe_layers and layout.ep > 1:
-        raise RoutelineError(f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out")
+        raise RoutelineError(
+            f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out"
+        )
     layers = counted.mixers + counted.dense_layers + counted.moe_layers
     if layout.pp > layers:
         raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .counts import Counted, element_bytes, entries
+from .numeric import floor, maximum, minimum
 from .scenario import Layout, Workload
 
 
@@ -21,7 +20,7 @@ def weights_per_device(counted: Counted, layout: Layout, redundant: Any = 0.0) -
     out: Any = 0.0
     for r in counted.residents:
         if r.rule == "tensor":
-            ways = layout.tp if layout.pooled else np.minimum(layout.tp, r.ways)
+            ways = layout.tp if layout.pooled else minimum(layout.tp, r.ways)
             out = out + r.bytes / ways
         elif r.rule == "expert":
             out = out + r.bytes * (1.0 + redundant / r.experts) / cut["expert"]
@@ -38,7 +37,7 @@ def shards(limit: Any, layout: Layout) -> Any:
     """
     if layout.pooled:
         return layout.tp
-    return np.minimum(layout.tp / layout.cp, limit) * layout.cp
+    return minimum(layout.tp / layout.cp, limit) * layout.cp
 
 
 def cache_per_device(counted: Counted, layout: Layout, workload: Workload) -> Any:
@@ -60,6 +59,6 @@ def admissible(capacity: Any, weights: Any, cache: Any, layout: Layout) -> Any:
     capacity, weights, cache: bytes per device (of one sequence for cache). Each of the
     replicas * dp attention ranks admits floor((C - W)/cache). pooled: one floor over the pool.
     """
-    free = np.maximum(capacity - weights, 0.0)
-    per_rank = np.floor(free / np.maximum(cache, 1e-300) * (1.0 + 1e-12))
+    free = maximum(capacity - weights, 0.0)
+    per_rank = floor(free / maximum(cache, 1e-300) * (1.0 + 1e-12))
     return per_rank * layout.dp * layout.replicas

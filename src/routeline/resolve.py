@@ -12,7 +12,7 @@ from typing import Any
 from .arch import Model
 from .compare import Comparison, compare
 from .dense import SHAPES
-from .errors import RoutelineError, UnknownName
+from .errors import RoutelineError, UnknownName, shorten
 from .hardware import Cluster
 from .routing import Routing
 from .scenario import Scenario
@@ -35,17 +35,20 @@ def scenario(values: Mapping[str, Any]) -> Scenario:
     for name, value in values.items():
         if name not in known:
             raise UnknownName("scenario field", name, known)
-        if value is None:
-            continue
-        if isinstance(value, str) and name in DIMENSIONS:
-            value = parse(value, DIMENSIONS[name], name)
-        elif isinstance(value, str) and name in ("utilisation", "batch", "redundant", "draft", "accept", "prefix_hit"):
-            try:
-                value = float(value)
-            except ValueError:
-                raise RoutelineError(f"{name} must be a number, not {value!r}") from None
-        out[name] = value
+        if value is not None:
+            out[name] = _typed(name, value) if isinstance(value, str) else value
     return Scenario(**out)
+
+
+def _typed(name: str, text: str) -> Any:
+    if name in DIMENSIONS:
+        return parse(text, DIMENSIONS[name], name)
+    if name not in ("utilisation", "batch", "redundant", "draft", "accept", "prefix_hit"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise RoutelineError(f"{name} must be a number, not {shorten(text)!r}") from None
 
 
 def model(name: str | Model) -> Model:

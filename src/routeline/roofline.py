@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
+from .numeric import maximum
 
 
 def roofline(flop: Any, moved: Any, peak: Any, bandwidth: Any, sharpness: float = math.inf) -> Any:
@@ -17,7 +17,7 @@ def roofline(flop: Any, moved: Any, peak: Any, bandwidth: Any, sharpness: float 
     """
     compute, memory = flop / peak, moved / bandwidth
     if math.isinf(sharpness):
-        return np.maximum(compute, memory)
+        return maximum(compute, memory)
     return (compute**sharpness + memory**sharpness) ** (1.0 / sharpness)
 
 

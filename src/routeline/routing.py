@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RoutelineError
+from .numeric import choose, clip, maximum, minimum, sqrt
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def touched_uniform(experts: Any, top_k: Any, tokens: Any) -> Any:
 
 def touched_balanced(experts: Any, top_k: Any, tokens: Any) -> Any:
     """Distinct experts when the router avoids repeats: min(E, T*k), the upper limit of any routing."""
-    return np.minimum(experts, tokens * top_k)
+    return minimum(experts, tokens * top_k)
 
 
 def touched_from(probabilities: Any, tokens: Any) -> Any:
@@ -134,21 +135,21 @@ def worst_rank_touched(routing: Routing, experts: Any, top_k: Any, tokens: Any, 
     mean_total = experts_touched(routing, experts, top_k, tokens)
     m = experts / ranks
     mean = mean_total / ranks
-    ceiling = np.maximum(np.minimum(m, tokens * top_k), mean)
+    ceiling = maximum(minimum(m, tokens * top_k), mean)
     if routing.name == "balanced":
-        return np.minimum(np.maximum(np.ceil(mean - 1e-9), mean), ceiling)
-    p = np.clip(mean_total / experts, 0.0, 1.0)
+        return minimum(maximum(np.ceil(mean - 1e-9), mean), ceiling)
+    p = clip(mean_total / experts, 0.0, 1.0)
     spread_p = _popularity_spread(routing, experts, top_k, tokens)
-    deal = (experts - m) / np.maximum(experts - 1.0, 1.0) / (1.0 + routing.redundant / experts) ** 4
-    both_missed = ((1.0 - top_k / experts) * (1.0 - top_k / np.maximum(experts - 1.0, top_k))) ** tokens
-    covariance = np.minimum(both_missed - (1.0 - top_k / experts) ** (2.0 * tokens), 0.0)
-    inside = np.maximum(p * (1.0 - p) - spread_p, 0.0)
+    deal = (experts - m) / maximum(experts - 1.0, 1.0) / (1.0 + routing.redundant / experts) ** 4
+    both_missed = ((1.0 - top_k / experts) * (1.0 - top_k / maximum(experts - 1.0, top_k))) ** tokens
+    covariance = minimum(both_missed - (1.0 - top_k / experts) ** (2.0 * tokens), 0.0)
+    inside = maximum(p * (1.0 - p) - spread_p, 0.0)
     variance = m * (inside - covariance) + m * spread_p * deal
-    sigma = np.sqrt(np.maximum(variance, 1e-300))
+    sigma = sqrt(maximum(variance, 1e-300))
     z = expected_max_normal(ranks)
-    skew = (1.0 - 2.0 * p) / np.sqrt(np.maximum(m * p * (1.0 - p), 0.25))
+    skew = (1.0 - 2.0 * p) / sqrt(maximum(m * p * (1.0 - p), 0.25))
     peak = mean + sigma * (z + (z * z - 1.0) * skew / 6.0) * (z > 0)
-    return np.clip(peak, mean, ceiling)
+    return clip(peak, mean, ceiling)
 
 
 def _popularity_spread(routing: Routing, experts: Any, top_k: Any, tokens: Any) -> Any:
@@ -168,9 +169,9 @@ def worst_rank_load(routing: Routing, experts: Any, top_k: Any, tokens: Any, ran
     """
     pairs = tokens * top_k / ranks
     if routing.name == "balanced":
-        return np.maximum(1.0, np.ceil(pairs - 1e-9) / np.maximum(pairs, 1e-300))
-    spread = (1.0 - top_k / experts) / np.maximum(pairs, 1e-300)
-    skew = 1.0 / np.sqrt(np.maximum(pairs, 0.25))
+        return maximum(1.0, np.ceil(pairs - 1e-9) / maximum(pairs, 1e-300))
+    spread = (1.0 - top_k / experts) / maximum(pairs, 1e-300)
+    skew = 1.0 / sqrt(maximum(pairs, 0.25))
     if routing.probabilities is not None or routing.name == "zipf":
         pi = np.atleast_2d(inclusion(routing, experts, top_k))
         m = experts / ranks
@@ -178,8 +179,8 @@ def worst_rank_load(routing: Routing, experts: Any, top_k: Any, tokens: Any, ran
         deal = (experts - m) / max(float(experts) - 1.0, 1.0) / (1.0 + routing.redundant / float(experts)) ** 4
         spread = spread + cv2 / m * deal
     z = expected_max_normal(ranks)
-    peak = 1.0 + np.sqrt(spread) * (z + (z * z - 1.0) * skew / 6.0) * (z > 0)
-    return np.clip(peak, 1.0, np.asarray(ranks, float))
+    peak = 1.0 + sqrt(spread) * (z + (z * z - 1.0) * skew / 6.0) * (z > 0)
+    return clip(peak, 1.0, ranks)
 
 
 def expected_max_normal(n: Any) -> Any:
@@ -187,13 +188,12 @@ def expected_max_normal(n: Any) -> Any:
 
     Blom's approximation Phi^-1((n - 0.375)/(n + 0.25)), within 1% for n <= 10^4 (Blom 1958).
     """
-    n = np.asarray(n, float)
-    return np.where(n > 1, _normal_quantile((n - 0.375) / (n + 0.25)), 0.0)
+    return choose(n > 1, _normal_quantile((maximum(n, 2.0) - 0.375) / (maximum(n, 2.0) + 0.25)), 0.0)
 
 
 def _normal_quantile(p: Any) -> Any:
     """Inverse standard normal CDF for 0.5 <= p < 1 (Abramowitz & Stegun 26.2.23, |error| < 4.5e-4)."""
-    t = np.sqrt(-2.0 * np.log(np.maximum(1.0 - p, 1e-300)))
+    t = sqrt(-2.0 * (math.log(1.0 - p) if isinstance(p, float) else np.log(1.0 - p)))
     top = 2.515517 + t * (0.802853 + t * 0.010328)
     return t - top / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
 

@@ -70,6 +70,8 @@ def at_max(counted: Counted, ground: Ground, options: Layout) -> Point | None:
     limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
     if not np.any(limit >= 1):
         return None
+    if not np.ndim(options.tp):
+        return _point(counted, ground, options, 0, float(limit[0]), float(limit[0]))
     rate = np.atleast_1d(step_at(counted, ground, options, np.maximum(limit, 1.0)).rate)
     best = int(np.argmax(np.where(limit >= 1, rate, -1.0)))
     return _point(counted, ground, options, best, float(limit[best]), float(limit[best]))
@@ -81,6 +83,8 @@ def at_batch(counted: Counted, ground: Ground, options: Layout, batch: float, *,
     allowed = (limit >= batch) | (not fit)
     if not np.any(allowed):
         return None
+    if not np.ndim(options.tp):
+        return _point(counted, ground, options, 0, batch, float(limit[0]))
     seconds = np.atleast_1d(step_at(counted, ground, options, batch).seconds)
     best = int(np.argmin(np.where(allowed, seconds, np.inf)))
     return _point(counted, ground, options, best, batch, float(limit[best]))
@@ -91,7 +95,7 @@ def under_tpot(counted: Counted, ground: Ground, options: Layout, tpot: float) -
     limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
     if not np.any(limit >= 1):
         return None
-    wide = layouts.as_column(options) if layouts.size(options) > 1 or np.ndim(options.tp) else options
+    wide = layouts.as_column(options) if np.ndim(options.tp) else options
     accepted = ground.workload.accepted
     batch = largest_integer(
         lambda b: step_at(counted, ground, wide, b).seconds / accepted <= tpot * (1.0 + 1e-12), limit
@@ -99,6 +103,8 @@ def under_tpot(counted: Counted, ground: Ground, options: Layout, tpot: float) -
     ok = batch >= 1
     if not np.any(ok):
         return None
+    if not np.ndim(options.tp):
+        return _point(counted, ground, options, 0, float(batch[0]), float(limit[0]))
     rate = np.atleast_1d(step_at(counted, ground, options, np.maximum(batch, 1.0)).rate)
     best = int(np.argmax(np.where(ok, rate, -1.0)))
     return _point(counted, ground, options, best, float(batch[best]), float(limit[best]))
