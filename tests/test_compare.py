@@ -145,7 +145,8 @@ def test_what_does_not_fit_is_named_with_the_cluster_that_would_do():
     assert n is not None
     enough = run(f"{n}xH200" if n <= 8 else f"{n // 8}x8xH200", scenario)
     assert enough.moe.fits
-    assert not run(f"{n - 1}xH200", scenario).moe.fits
+    assert n == 8
+    assert not run("7xH200", scenario).moe.fits
     assert run("1xH200", scenario, q=9.0).verdict == "neither_fits"
     small = small_moe()
     assert run("1xL4", Scenario(context=8192.0), q=9.0, model=small, opponent=MODEL).verdict == "dense_infeasible"
@@ -304,6 +305,6 @@ def test_overhead_and_utilisation_take_memory():
 def test_no_memory_left_means_no_cluster_will_do():
     tiny = Device(name="tiny", memory_marketed=1e9, bandwidth=1e12, peaks={"bf16": 1e14})
     ground = make_ground(make_cluster(tiny, 1), Scenario(overhead=2e9))
-    assert side.devices_needed(counts.count(MODEL), ground, pooled=False) is None
-    assert side.devices_needed(counts.count(MODEL), ground, pooled=True) is None
+    assert side.devices_needed(counts.count(MODEL), ground, node=8, pooled=False) is None
+    assert side.devices_needed(counts.count(MODEL), ground, node=8, pooled=True) is None
     assert memory.admissible(-1.0, 10.0, 1.0, layouts.pooled(1)) == 0

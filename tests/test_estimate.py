@@ -340,3 +340,12 @@ def test_plain_numbers_follow_numpy(a, b):
 
 def test_routing_default_is_uniform():
     assert UNIFORM.name == "uniform"
+
+
+def test_a_mesh_gives_small_groups_fewer_links():
+    """4 of 8 MI300X use 3 of their 7 links of 64 GB/s; all 8 use all."""
+    mesh = comm.Network(link=448e9, nic=50e9, node=8.0, mesh_peers=7.0)
+    assert [float(mesh.inside(n)) for n in (2.0, 4.0, 8.0)] == pytest.approx([64e9, 192e9, 448e9])
+    pair, _ = comm.all_reduce(64e9, 2.0, mesh)
+    assert pair == pytest.approx(1.0)
+    assert NET.inside(2.0) == 450e9

@@ -12,7 +12,9 @@ from .numeric import choose, clip, maximum
 class Network:
     """Two levels: `node` devices joined by `link`, nodes joined by `nic`; rates per device and direction.
 
-    Latencies are one collective's fixed time on each level [s].
+    Latencies are one collective's fixed time on each level [s]. mesh_peers: in a full mesh the rate is
+    spread over this many direct links and a group of g uses g - 1 of them (4 of 8 MI300X: 3/7); 0 for a
+    switch, where any group gets the whole rate.
     """
 
     link: Any = field(metadata={"unit": "B/s"})
@@ -20,6 +22,14 @@ class Network:
     node: Any = field(metadata={"unit": "devices"})
     link_latency: Any = field(default=0.0, metadata={"unit": "s"})
     nic_latency: Any = field(default=0.0, metadata={"unit": "s"})
+    mesh_peers: Any = 0.0
+
+    def inside(self, group: Any) -> Any:
+        """Rate of one device inside a group of `group` devices of its node [B/s]."""
+        if isinstance(self.mesh_peers, float) and self.mesh_peers == 0.0:
+            return self.link
+        share = clip((group - 1.0) / maximum(self.mesh_peers, 1.0), 1.0 / maximum(self.mesh_peers, 1.0), 1.0)
+        return self.link * choose(self.mesh_peers > 0, share, 1.0)
 
 
 def all_reduce(message: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> tuple[Any, Any]:
@@ -31,7 +41,7 @@ def all_reduce(message: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> 
     """
     inside = clip(net.node / stride, 1.0, ranks)
     nodes = ranks / inside
-    transfer = 2.0 * (inside - 1.0) / inside * message / net.link
+    transfer = 2.0 * (inside - 1.0) / inside * message / net.inside(inside)
     transfer = transfer + 2.0 * (nodes - 1.0) / nodes * (message / inside) / net.nic
     return transfer, _latency(inside, nodes, net)
 
@@ -44,7 +54,7 @@ def all_to_all(sent: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> tup
     """
     inside = clip(net.node / stride, 1.0, ranks)
     nodes = ranks / inside
-    near = sent * (inside - 1.0) / ranks / net.link
+    near = sent * (inside - 1.0) / ranks / net.inside(inside)
     far = sent * (ranks - inside) / ranks / net.nic
     return maximum(near, far), _latency(inside, nodes, net)
 
@@ -52,7 +62,7 @@ def all_to_all(sent: Any, ranks: Any, net: Network, *, stride: Any = 1.0) -> tup
 def send(message: Any, hops: Any, net: Network, *, stride: Any = 1.0) -> tuple[Any, Any]:
     """(seconds of transfer, fixed seconds) of `hops` point-to-point sends of `message` bytes [s]."""
     near = stride < net.node
-    rate = choose(near, net.link, net.nic)
+    rate = choose(near, net.inside(2.0), net.nic)
     latency = choose(near, net.link_latency, net.nic_latency)
     return hops * message / rate, hops * latency
 

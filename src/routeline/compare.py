@@ -97,13 +97,16 @@ class Comparison:
 
 def network(cluster: Cluster) -> comm.Network:
     """The cluster's two-level network with the start-up floors of its links [s]."""
-    link = cluster.link_bandwidth if cluster.node > 1 and cluster.count > 1 else math.inf
+    joined = cluster.node > 1 and cluster.count > 1
+    link = (cluster.link.bandwidth if cluster.link else cluster.link_bandwidth) if joined else math.inf
+    mesh = joined and cluster.link is not None and cluster.link.topology == "mesh"
     several = cluster.count > cluster.node
     nic = cluster.nic_bandwidth if several else math.inf
     return comm.Network(
         link=float(link), nic=float(nic), node=float(cluster.node),
         link_latency=float(cluster.link.hop) if cluster.link is not None else 0.0,
         nic_latency=float(cluster.nic.hop) if cluster.nic is not None and several else 0.0,
+        mesh_peers=float(cluster.link.peers) if mesh and cluster.link else 0.0,
     )  # fmt: skip
 
 
@@ -262,7 +265,8 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
         if scenario.ignore_fit:
             point = side.at_batch(counted, ground, choice, float(scenario.batch or 1.0), fit=False)
     whole = layouts.pooled(1)
-    need = side.devices_needed(counted, ground, pooled=scenario.layout.strip().lower() == "pooled")
+    node = max(cluster.node, int(cluster.device.domain))
+    need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
     return Side(
         name=model.name, counted=counted, options=choice, fits=fits, point=point,
         weight_bytes=float(side.memory.weights_per_device(counted, whole)),

@@ -235,7 +235,8 @@ def communication(counted: Counted, rates_: Rates, layout: Layout, tokens: Any, 
     raw = rates_.network
     net = comm.Network(
         link=raw.link * e.link, nic=raw.nic * e.nic, node=raw.node,
-        link_latency=raw.link_latency * e.latency_scale, nic_latency=raw.nic_latency * e.latency_scale,
+        link_latency=raw.link_latency * e.latency_scale,
+        mesh_peers=raw.mesh_peers, nic_latency=raw.nic_latency * e.latency_scale,
     )  # fmt: skip
     width = counted.model.hidden * 2.0
     moved, fixed = comm.all_reduce(tokens * width, layout.tp, net)

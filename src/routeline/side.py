@@ -135,10 +135,11 @@ def _point(counted: Counted, ground: Ground, options: Layout, index: int, batch:
     )
 
 
-def devices_needed(counted: Counted, ground: Ground, *, pooled: bool, limit: int = 65536) -> int | None:
+def devices_needed(counted: Counted, ground: Ground, *, node: int, pooled: bool, limit: int = 65536) -> int | None:
     """The smallest device count that holds the weights and one sequence; None if none up to `limit` does.
 
-    Counts tried: those up to one node, then whole nodes; layouts: every one `auto` knows, or the pool.
+    Counts tried: those up to one node of `node` devices, then whole nodes; layouts: every one `auto`
+    knows, or the pool.
     """
     per_device = float(ground.capacity)
     if per_device <= 0:
@@ -148,13 +149,12 @@ def devices_needed(counted: Counted, ground: Ground, *, pooled: bool, limit: int
     least = max(1, int(np.ceil(float(need) / per_device - 1e-9)))
     if pooled:
         return least if least <= limit else None
-    sizes = [n for n in range(least, ground.node + 1)]
-    first = max(ground.node, -(-least // ground.node) * ground.node)
-    nodes = first // ground.node
-    sizes += [n * ground.node for n in [*range(nodes, nodes + 64), *(nodes * 2**i for i in range(1, 12))]]
+    sizes = [n for n in range(least, node + 1)]
+    nodes = max(1, -(-least // node))
+    sizes += [n * node for n in [*range(nodes, nodes + 64), *(nodes * 2**i for i in range(1, 12))]]
     for n in sorted(set(sizes)):
         if n > limit:
             return None
-        if np.any(np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, ground.node))) >= 1):
+        if np.any(np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, node))) >= 1):
             return n
     return None
