@@ -1,0 +1,5 @@
+"""`python -m routeline`."""
+
+from .cli import main
+
+main()
