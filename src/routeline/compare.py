@@ -7,7 +7,7 @@ resolved in routeline.resolve; text and JSON are made in routeline.answer.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -65,6 +65,8 @@ class Ratio:
     reason: str = ""
     at: float | None = None
     """The common batch or the TPOT limit [s]."""
+    detail: Any = field(default=None, repr=False)
+    """ratios['request']: the requests.Requests behind it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +224,9 @@ def compare(
         "equal_batch": _equal_batch(moe, rival, ground, scenario),
         "tpot": _tpot(moe, rival, ground, scenario),
     }
+    if scenario.input is not None or scenario.output is not None:
+        warnings += _request_limits(model, opponent, scenario)
+        ratios["request"] = _request(moe, rival, ground, scenario)
     reuse, headroom = _penalties(moe, rival, ratios["max_batch"], ground)
     device = cluster.device
     for one in (moe, rival):
@@ -246,6 +251,27 @@ def _context(model: Model, scenario: Scenario) -> list[str]:
     if not scenario.extend_context:
         raise RoutelineError(f"{text}; use a shorter --context, or --extend-context to compute it all the same")
     return [f"{text}; computed all the same: quality there is unknown"]
+
+
+def _request(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
+    """R per request: prefill of the uncached prompt and decode of the output (routeline.requests)."""
+    from . import requests
+
+    shape = requests.shape_of(scenario)
+    assert shape is not None
+    found = requests.between(moe, rival, ground, scenario, shape)
+    points = [requests.decode_point(x.counted, ground, c, shape) for x, c in ((moe, found.moe), (rival, found.dense))]
+    return Ratio(name="request", value=found.value, moe=points[0], dense=points[1], reason=found.reason, detail=found)
+
+
+def _request_limits(model: Model, opponent: Model, scenario: Scenario) -> list[str]:
+    """Refuse (or warn of, with extend_context) requests longer than a model's limit."""
+    from . import requests
+
+    shape = requests.shape_of(scenario)
+    assert shape is not None
+    whole = replace(scenario, context=float(shape.input) + float(shape.output))
+    return _context(model, whole) + _context(opponent, whole)
 
 
 def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, role: str) -> Side:

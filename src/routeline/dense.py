@@ -34,7 +34,7 @@ def matched(moe: Model, q: Any, shape: str = "same-attention") -> Model:
     raise RoutelineError(f"unknown dense shape {shape!r}; known: {', '.join(SHAPES)}, or name a model")
 
 
-_FFN_PARTS = ("routed", "router", "shared", "dense_ffn")
+FFN_PARTS = ("routed", "router", "shared", "dense_ffn")
 
 
 def _expert_storage(moe: Model) -> tuple[float, str, int]:
@@ -53,23 +53,23 @@ def _same_attention(moe: Model, q: Any) -> Model:
     fixed = fixed + sum(w.params for w in moe.extra if w.part not in counts.INACTIVE)
     blocks: Any = 0.0
     for g in moe.layers:
-        kept = sum(w.params for w in g.weights if w.part not in _FFN_PARTS)
+        kept = sum(w.params for w in g.weights if w.part not in FFN_PARTS)
         fixed = fixed + g.count * kept
-        if any(w.part in _FFN_PARTS for w in g.weights):
+        if any(w.part in FFN_PARTS for w in g.weights):
             blocks = blocks + g.count
     per_layer = (target - fixed) / blocks
     if np.any(per_layer <= 0):
         least = float(np.max(fixed / counts.active(moe).all))
         raise RoutelineError(
-            f"q = {float(np.min(q)):g} is too small for the same-attention shape of {moe.name}: its attention, embedding "
-            f"and head alone need q > {least:.3g}; raise q or use --dense standard"
+            f"q = {float(np.min(q)):g} is too small for the same-attention shape of {moe.name}: its attention, "
+            f"embedding and head alone need q > {least:.3g}; raise q or use --dense standard"
         )
     bits, fmt, matrices = _expert_storage(moe)
     wide = Weight(name="mlp.ffn", part="dense_ffn", params=per_layer, bits=bits, format=fmt)
     layers = []
     for g in moe.layers:
-        has_ffn = any(w.part in _FFN_PARTS for w in g.weights)
-        kept = tuple(w for w in g.weights if w.part not in _FFN_PARTS)
+        has_ffn = any(w.part in FFN_PARTS for w in g.weights)
+        kept = tuple(w for w in g.weights if w.part not in FFN_PARTS)
         layers.append(
             replace(
                 g,
@@ -129,8 +129,8 @@ def _standard(moe: Model, q: Any) -> Model:
     depth = (target - 2.0 * vocab * hidden - hidden) / layer_params(hidden)
     if np.any(depth < 1):
         raise RoutelineError(
-            f"q = {float(np.min(q)):g} gives {float(np.min(target)) / 1e9:.3g} B parameters, too few for a standard shape "
-            f"with a vocabulary of {int(vocab):,}; raise q"
+            f"q = {float(np.min(q)):g} gives {float(np.min(target)) / 1e9:.3g} B parameters, too few for a standard "
+            f"shape with a vocabulary of {int(vocab):,}; raise q"
         )
     if np.ndim(q) == 0:
         hidden, depth = float(hidden), float(depth)

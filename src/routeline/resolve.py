@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
+from . import counts
 from .arch import Model
 from .compare import Comparison, compare
 from .dense import SHAPES
@@ -17,6 +19,9 @@ from .hardware import Cluster
 from .routing import Routing
 from .scenario import Scenario
 from .units import parse
+
+if TYPE_CHECKING:
+    from .quality import QEvidence, Subject
 
 DIMENSIONS = {
     "context": "tokens", "input": "tokens", "output": "tokens", "overhead": "B", "tpot": "s",
@@ -87,16 +92,15 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
     from .devices import cluster_warnings
 
     chosen = given if given is not None and not values else scenario({**(_dict(given) if given else {}), **values})
-    subject, place = model(moe), cluster(devices)
+    asked, place = model(moe), cluster(devices)
     opponent = None if chosen.dense in SHAPES else model(chosen.dense)
-    q, source, evidence = (None, "", None) if opponent is not None else default_q(subject, chosen)
+    evidence = None if opponent is not None else q_of(asked, chosen)
+    q, source = (None, "") if evidence is None else number(evidence)
     answer = compare(
-        subject, place, chosen, q=q, q_source=source, opponent=opponent,
-        routed=routing(chosen.routing, subject), q_evidence=evidence,
+        asked, place, chosen, q=q, q_source=source, opponent=opponent,
+        routed=routing(chosen.routing, asked), q_evidence=evidence,
     )  # fmt: skip
     extra = (*answer.warnings, *place.notes, *cluster_warnings(place, chosen.memory))
-    from dataclasses import replace
-
     return replace(answer, warnings=tuple(dict.fromkeys(extra)))
 
 
@@ -104,11 +108,56 @@ def _dict(given: Scenario) -> dict[str, Any]:
     return {f.name: getattr(given, f.name) for f in fields(Scenario)}
 
 
-def default_q(subject: Model, chosen: Scenario) -> tuple[float, str, Any]:
-    """(q, where it comes from, evidence): the one asked for, else the square-root rule q = s**-0.5."""
-    from .counts import sparsity
+def subject(model: Model) -> Subject:
+    """What the evidence on q needs to know of a model: sizes, expert shape, name."""
+    from .quality import Subject
 
-    if chosen.q is not None:
-        return float(chosen.q), "asked", None
-    s = float(sparsity(subject))
-    return s**-0.5, "square-root rule q = s**-0.5 (folklore: dense size = sqrt(active*total); no derivation)", None
+    counted = counts.count(model)
+    routed = next((g for g in model.layers if g.experts > 1), None)
+    matrices = [w for w in routed.weights if w.part == "routed" and w.matmul] if routed else []
+    width = matrices[0].params / (routed.experts * model.hidden) if routed and matrices else None
+    shared = sum(w.params for w in routed.weights if w.part == "shared" and w.matmul) if routed else 0.0
+    one = sum(w.params for w in matrices) / routed.experts if routed and matrices else 1.0
+    total = float(counts.total(model))
+    return Subject(
+        name=model.name, active=min(float(counts.active(model).all), total), total=total,
+        experts=float(counted.experts) if routed else None, top_k=float(counted.top_k) if routed else None,
+        shared=float(shared / one), d_model=float(model.hidden), d_expert=float(width) if width else None,
+    )  # fmt: skip
+
+
+def q_of(model: Model, chosen: Scenario) -> QEvidence:
+    """The evidence on q for a model: what was stated, one law, or the estimate from matched pairs.
+
+    A dense model needs no evidence: it matches itself, q = 1.
+
+    Raises:
+        RoutelineError: a bad q, law, convention, token count or pair file.
+    """
+    from . import quality
+
+    known = subject(model)
+    stated = chosen.q if chosen.q is not None or chosen.q_law or known.sparsity < 1.0 else 1.0
+    return quality.evidence(
+        known, q=stated, q_law=chosen.q_law, convention=chosen.convention,
+        train_tokens=chosen.train_tokens, user_pairs=chosen.q_pairs,
+    )  # fmt: skip
+
+
+def number(evidence: QEvidence) -> tuple[float, str]:
+    """(the q used, where it comes from): the median of the evidence.
+
+    Raises:
+        RoutelineError: under this convention no dense model reaches the quality.
+    """
+    q = float(evidence.median)
+    if not math.isfinite(q):
+        raise RoutelineError(
+            f"under {evidence.convention} no dense model is expected to match {evidence.subject.name}; state --q, or "
+            "use --convention equal-tokens"
+        )
+    low, high = evidence.interval90
+    if low == high:
+        return q, "asked" if evidence.origin == "stated" else evidence.origin
+    name = {"estimate": "estimate from matched pairs", "stated": "asked"}.get(evidence.origin, evidence.origin)
+    return q, f"median of the {name} ({evidence.convention}; 90% between {low:.3g} and {high:.3g})"
