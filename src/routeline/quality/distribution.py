@@ -140,6 +140,11 @@ class LogStudent(QDistribution):
             return np.where(logq >= self.centre, 1.0, 0.0)[()]
         return t_cdf((logq - self.centre) / self.scale, self.df)
 
+    def p_below(self, threshold):
+        if self.scale == 0:
+            return Fixed(math.exp(self.centre)).p_below(threshold)
+        return self.cdf(threshold)
+
 
 @dataclass(frozen=True)
 class Mapped(QDistribution):

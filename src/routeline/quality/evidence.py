@@ -11,8 +11,10 @@ import numpy as np
 
 from ..errors import RoutelineError
 from . import _data, combine, pairs
-from .distribution import LogStudent, LogUniform, Mapped, QDistribution, parse_q
-from .laws import LawResult, all_laws, law, ludziejewski
+from .conventions import convert
+from .distribution import LogStudent, LogUniform, QDistribution, parse_q
+from .laws import LawResult, all_laws, law
+from .notes import notes_on
 from .pairs import Pair
 from .references import Reference, collect
 from .subject import CONVENTIONS, Subject, canonical, check_convention, family_of, normal, subject_of
@@ -34,6 +36,7 @@ class QEvidence:
         tokens: training tokens and where they are from.
         notes: what a reader must know, one sentence each.
         used: the rows that entered the estimate.
+        base: the estimate at equal tokens, which the other conventions are carried from; None without one.
     """
 
     subject: Subject
@@ -46,6 +49,7 @@ class QEvidence:
     tokens: Tokens
     notes: tuple[str, ...]
     used: tuple[Pair, ...] = ()
+    base: LogStudent | None = None
 
     @property
     def median(self) -> float:
@@ -71,6 +75,12 @@ class QEvidence:
     def p_static(self) -> float:
         """P(qs < 1) [-]: nearly certain for every MoE at equal tokens, and settles nothing alone."""
         return float(self.distribution.p_below(1.0 / self.subject.sparsity))
+
+    def conventions(self) -> dict[str, QDistribution]:
+        """The same estimate under every matching convention; only its own for a stated or law q."""
+        if self.base is None:
+            return {self.convention: self.distribution}
+        return {c: convert(self.subject, self.base, c) for c in CONVENTIONS}
 
     def quantile(self, p):
         """q below which the probability is p [-]."""
@@ -110,6 +120,11 @@ class QEvidence:
             "q": self.distribution.to_dict() | {"convention": self.convention, "origin": self.origin},
             "p_qs_below_1": self.p_static,
             "p_unreachable": self.p_unreachable,
+            "conventions": [
+                {"convention": c, "p_qs_below_1": float(d.p_below(1.0 / self.subject.sparsity))}
+                | {"p_unreachable": getattr(d, "p_unreachable", 0.0), "q": d.to_dict()}
+                for c, d in self.conventions().items()
+            ],
             "laws": [r.to_dict() for r in self.laws],
             "pairs": [p.to_dict() for p in self.pairs],
             "weights": [{"model": m, "weight": w} for m, w in weights.items()],
@@ -150,25 +165,6 @@ def _user_rows(user_pairs) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
     return tuple(user_pairs), ()
 
 
-def _convert(subject: Subject, base: LogStudent, convention: str) -> QDistribution:
-    """The equal-token distribution carried to another convention (estimate.toml says how and why)."""
-    if convention == "equal-tokens" or base.scale == 0:
-        return base
-    rule = _data.document("estimate.toml")["convert"][convention]
-    if convention == "compute-optimal":
-        r, spread = rule["exponent"], rule["sd"]
-        return LogStudent(r * base.centre, math.hypot(r * base.scale, spread * base.centre), base.df)
-    k = _data.document("laws.toml")["ludziejewski"]["coefficients"]
-    low, high = subject.train_tokens or (0.0, 0.0)
-    tokens = math.sqrt(low * high)
-    top_q = float(ludziejewski.best_split(subject.active, tokens, k))
-
-    def back(q):
-        return ludziejewski.tokens_from_flop(q, subject.active, tokens, k)
-
-    return Mapped(base, back, top_q, float(back(top_q)))
-
-
 def estimate(
     subject: Subject,
     *,
@@ -205,15 +201,16 @@ def estimate(
         subject=subject,
         convention=convention,
         origin="estimate",
-        distribution=_convert(subject, base, convention),
+        distribution=convert(subject, base, convention),
         laws=all_laws(subject, convention),
         pairs=own,
         prediction=found,
         tokens=tokens,
         notes=(),
         used=rows,
+        base=base,
     )
-    return replace(result, notes=(*warnings, *_notes(result, base)))
+    return replace(result, notes=(*warnings, *notes_on(result)))
 
 
 def _as_listed(rows: Sequence[Pair], subject: Subject) -> tuple[Pair, ...]:
@@ -226,53 +223,6 @@ def _as_listed(rows: Sequence[Pair], subject: Subject) -> tuple[Pair, ...]:
         elif normal(p.model) == normal(subject.name):
             p = replace(p, model=subject.name)  # noqa: PLW2901
         out.append(p)
-    return tuple(out)
-
-
-def _notes(e: QEvidence, base: LogStudent) -> tuple[str, ...]:
-    """Disagreements and limits, one sentence each."""
-    from .laws import spec
-
-    out = []
-    solved = [r for r in e.laws if r.q is not None and r.role == "law"]
-    if len(solved) > 1:
-        low, high = min(solved, key=lambda r: r.q or 0), max(solved, key=lambda r: r.q or 0)
-        if low.q and high.q and high.q > 1.5 * low.q:
-            out.append(
-                f"the laws disagree by a factor {high.q / low.q:.1f} under {e.convention}: "
-                f"{low.name} {low.q:.2f}, {high.name} {high.q:.2f}"
-            )
-    entering = [p for p in e.pairs if p.enters]
-    if e.origin == "estimate":
-        share = (e.prediction.weights if e.prediction else {}).get(canonical(e.subject.name) or e.subject.name, 0.0)
-        if entering:
-            out.append(f"{len(entering)} rows about this model itself carry {share:.0%} of the weight")
-        elif e.pairs:
-            out.append(f"none of the {len(e.pairs)} rows about this model may enter ({e.pairs[0].weight_reason})")
-        else:
-            out.append("no matched pair about this model is known: other models' pairs alone carry the estimate")
-        if e.subject.sparsity < 0.02 or e.subject.sparsity > 0.35:
-            out.append(
-                f"s = {e.subject.sparsity:.3g} lies outside the 0.02..0.35 where the pairs are dense: extrapolated"
-            )
-    if e.tokens.kind == "guess":
-        out.append(f"training tokens are {e.tokens.note}")
-    if e.origin == "estimate":
-        at = 1.0 / e.subject.sparsity
-        said = []
-        for c in CONVENTIONS:
-            d = _convert(e.subject, base, c)
-            said.append((c, float(d.p_below(at)), getattr(d, "p_unreachable", 0.0)))
-        odds = [p for _, p, _ in said]
-        if e.subject.sparsity < 1 and min(odds) < 0.5 <= max(odds):
-            shown = ", ".join(f"{p:.3g} at {c}" for c, p, _ in said)
-            out.append(f"the conventions disagree on qs < 1: probability {shown}")
-        if e.p_unreachable > 0.05:
-            out.append(
-                f"with probability {e.p_unreachable:.2g} no dense model reaches this quality with the same training "
-                f"FLOP (dense side of {spec('ludziejewski')['title']}, extrapolated)"
-            )
-    out.append("qs < 1 is nearly certain for every MoE at equal tokens: it settles nothing alone")
     return tuple(out)
 
 
@@ -312,7 +262,7 @@ def _around(subject: Subject, spread: QDistribution, origin: str, convention: st
         tokens=tokens,
         notes=(),
     )
-    return replace(result, notes=_notes(result, LogStudent(0.0, 0.0, 2)))
+    return replace(result, notes=notes_on(result))
 
 
 def evidence(

@@ -19,7 +19,7 @@ from functools import cache
 
 import numpy as np
 
-from ..errors import RoutelineError, UnknownName, shorten
+from ..errors import RoutelineError, UnknownName
 from . import _data
 from .subject import canonical, subject_of
 
