@@ -1,9 +1,8 @@
 """The `routeline` command. One thin file per command: arguments -> library call -> print.
 
-A module `cli/NAME.py` becomes the command NAME (underscores turn into dashes). It exposes a function
-`NAME`, or `main`, with Typer parameters; or `app`, a `typer.Typer`, for a command with subcommands.
-Names that begin with an underscore are helpers. A module is imported only when its command runs (or its
-help is listed), so it imports nothing heavy at its top.
+A module `cli/NAME.py` holding a click command `NAME` (or `main`) is the command `routeline NAME`;
+underscores turn into dashes. Names that begin with an underscore are helpers. A module is imported only
+when its command runs (or the help lists it), so it imports nothing heavy at its top.
 """
 
 from __future__ import annotations
@@ -14,16 +13,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_command, get_group
+import click
 
 from ..errors import RoutelineError, UnknownName, shorten
 
 FIRST = ("compare", "inspect", "models", "devices")
 """Commands listed first in the help; the others follow by name."""
-
-UsageError: Any = typer.BadParameter.__base__
 
 
 def command_names() -> list[str]:
@@ -33,78 +28,63 @@ def command_names() -> list[str]:
     return sorted(found, key=lambda n: (FIRST.index(n) if n in FIRST else len(FIRST), n))
 
 
-class Commands(TyperGroup):
-    """A Typer group that imports a command's module when the command is asked for."""
+class Commands(click.Group):
+    """A group that imports a command's module when the command is asked for."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return command_names()
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in command_names():
             raise UnknownName("command", cmd_name, command_names(), "`routeline --help` lists them")
-        return load_command(cmd_name)
+        module = import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        return getattr(module, cmd_name.replace("-", "_"), None) or module.main
 
 
-def load_command(name: str) -> Any:
-    """Import a command's module and build its Typer command."""
-    module_name = name.replace("-", "_")
-    module = import_module(f"{__name__}.{module_name}")
-    group = getattr(module, "app", None)
-    if group is not None:
-        built: Any = get_group(group)
-    else:
-        run = getattr(module, module_name, None) or module.main
-        single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        single.command(name=name, no_args_is_help=bool(getattr(run, "needs_arguments", False)))(run)
-        built = get_command(single)
-    built.name = name
-    return built
-
-
-def _version(value: bool) -> None:
-    if value:
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
         from .. import __version__
 
-        typer.echo(f"routeline {__version__}")
-        raise typer.Exit
+        click.echo(f"routeline {__version__}")
+        ctx.exit()
 
 
-app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode="markdown", no_args_is_help=True)
-
-
-@app.callback()
-def routeline(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", callback=_version,
-                                 is_eager=True),
-) -> None:  # fmt: skip
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
+def routeline() -> None:
     """Mixture of experts or dense, at inference? The roofline for routed models."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code: 0 answered, 2 refused in one sentence, 130 interrupted."""
+    """Run the command line; leaves with 0 answered, 2 refused in one sentence, 130 interrupted, 1 our fault."""
     code = run(arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
     raise SystemExit(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command in this process and return its exit code; every refusal is one sentence on stderr."""
     try:
-        result = get_group(app).main(args=arguments, prog_name="routeline", standalone_mode=False)
+        result = routeline.main(args=arguments, prog_name="routeline", standalone_mode=False)
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
     except RoutelineError as error:
         return _refuse(str(error))
-    except UsageError as error:
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        help_hint = f"; see `{context.command_path} --help`" if context is not None else ""
-        return _refuse(error.format_message().rstrip(".") + help_hint)
-    except (KeyboardInterrupt, typer.Abort):
+        hint = f"; see `{context.command_path} --help`" if context is not None else ""
+        return _refuse(error.format_message().rstrip(".") + hint)
+    except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         return 0
     except OSError as error:
         return _refuse(f"{error.filename or 'a file'}: {error.strerror or error}")
@@ -114,6 +94,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         kind = type(error).__name__
         _refuse(f"a fault in Routeline ({kind}: {error}); ROUTELINE_TRACEBACK=1 shows where, please report it")
         return 1
+
+
+def _hush() -> None:
+    """Nobody reads stdout any more: let the interpreter flush into nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(sentence: str) -> int:

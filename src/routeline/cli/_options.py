@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from ..scenario import Scenario
 
-MODEL_HELP = "Catalogue name (`routeline models`), path to a config.json or its folder, or a Hugging Face id."
-DEVICES_HELP = "Cluster: 8xH200, 2x8xH100 (two nodes of eight), 72xGB200, 8x./my-device.toml."
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
-DevicesOption = Annotated[str, typer.Option("--devices", "-d", metavar="CLUSTER", help=DEVICES_HELP)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) instead of tables.")]
-VerboseOption = Annotated[
-    bool, typer.Option("--assumptions", "-v", help="List every assumption, with unit, kind and source.")
-]
+MODEL = "MODEL is a catalogue name (`routeline models`), a path to a config.json or its folder, or a Hugging Face id."
 
-EXAMPLES = {
+model_argument = click.argument("model", metavar="MODEL")
+devices_option = click.option(
+    "-d", "--devices", required=True, metavar="CLUSTER",
+    help="8xH200, 2x8xH100 (two nodes of eight), 72xGB200, 8x./my-device.toml.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of tables.")
+verbose_option = click.option(
+    "-v", "--assumptions", "verbose", is_flag=True, help="List every assumption with unit, kind and source."
+)
+
+TYPED = {
     "context": "128k", "weights": "native|bf16|fp8|nvfp4|mxfp4|int4", "cache": "auto|bf16|fp8", "compute": "bf16|fp8",
     "utilisation": "0.95", "overhead": "2GB", "memory": "usable|marketed", "layout": "auto|tp8|dp8,ep8|pooled",
     "routing": "uniform|balanced|zipf:1.2|measured:FILE", "redundant": "32", "tier": "bandwidth|ideal|calibrated",
@@ -32,43 +35,40 @@ EXAMPLES = {
 """How a field is typed, shown in the help."""
 
 
-def scenario_options(*without: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def command(*, example: str, **more: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command whose help ends with an example that runs as it stands (tests run it)."""
+    return click.command(epilog=f"\b\nExample:\n  {example}", **more)
+
+
+def scenario_options(*without: str) -> Decorator:
     """Give a command one flag per Scenario field (except `without`); they arrive as its argument `given`.
 
     `given` maps field names to the text typed (True for a switch) and holds only what was typed: pass
     it on as `ask(model, devices, **given)` or `resolve.scenario(given)`, which check and parse it.
     """
+    chosen = [f for f in fields(Scenario) if f.name not in without]
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
-        shared = [_parameter(f) for f in fields(Scenario) if f.name not in without]
-        names = [p.name for p in shared]
-
-        @wraps(command)
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
         def run(**values: Any) -> Any:
-            typed = {name: values.pop(name) for name in names}
-            return command(**values, given={k: v for k, v in typed.items() if v not in (None, False)})
+            typed = {f.name: values.pop(f.name) for f in chosen}
+            return function(**values, given={k: v for k, v in typed.items() if v not in (None, False)})
 
-        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        run.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
-        return run
+        out: Callable[..., Any] = run
+        for field in reversed(chosen):
+            out = _option(field)(out)
+        return out
 
     return decorate
 
 
-def _parameter(field: Any) -> inspect.Parameter:
-    flag = "--" + field.name.replace("_", "-")
-    text = field.metadata["what"]
+def _option(field: Any) -> Decorator:
+    flag, text = "--" + field.name.replace("_", "-"), field.metadata["what"]
+    text = text[:1].upper() + text[1:] + "."
     if isinstance(field.default, bool):
-        kind: Any = Annotated[bool, typer.Option(flag, help=text[:1].upper() + text[1:] + ".")]
-        default: Any = False
-    else:
-        shown = "" if field.default is None else f" Default: {_shown(field)}."
-        option = typer.Option(
-            flag, metavar=EXAMPLES.get(field.name, "VALUE"), help=text[:1].upper() + text[1:] + "." + shown
-        )
-        kind, default = Annotated[str | None, option], None
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        return click.option(flag, field.name, is_flag=True, help=text)
+    shown = "" if field.default is None else f" Default: {_shown(field)}."
+    return click.option(flag, field.name, metavar=TYPED.get(field.name, "VALUE"), help=text + shown)
 
 
 def _shown(field: Any) -> str:

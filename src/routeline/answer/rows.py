@@ -1,0 +1,120 @@
+"""The numbers of a Comparison side by side, as text: for tables in a terminal, a report or a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..compare import Comparison, Ratio
+from ..side import Point
+from ..units import show
+from .payload import bound, ffn_intensity, resident
+from .words import NAMES
+
+Row = tuple[str, str, str]
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """A plain number for people: four digits, thousands separated."""
+    if value is None:
+        return "-"
+    value = float(value)
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:,.{digits}g}"
+
+
+def side_rows(answer: Comparison) -> list[Row]:
+    """(label with unit, MoE, dense): what each side is, holds, reads and serves."""
+    ground, scenario = answer.ground, answer.scenario
+    sides = (answer.moe, answer.dense)
+    points = [s.point for s in sides]
+    rows: list[Row] = []
+
+    def add(label: str, *cells: str) -> None:
+        rows.append((label, cells[0], cells[1]))
+
+    def each(label: str, value: Any) -> None:
+        add(label, *(value(p) if p is not None else "-" for p in points))
+
+    add("fits", *("yes" if s.fits else "no" for s in sides))
+    if not all(s.fits for s in sides):
+        add("smallest cluster that would do", *(f"{s.devices_needed:,}" if s.devices_needed else "none" for s in sides))
+    add("parameters", *(show(_total(s), "count") for s in sides))
+    add("weights, one copy", *(show(s.weight_bytes, "B") for s in sides))
+    each("weights resident, all devices", lambda p: show(resident(p, ground), "B"))
+    add(f"cache of one sequence ({sides[0].counted.cache})" if sides[0].counted.cache == sides[1].counted.cache
+        else "cache of one sequence", *(show(s.cache_bytes, "B") for s in sides))  # fmt: skip
+    each("layout", lambda p: str(p.layout))
+    each("largest batch [sequences]", lambda p: number(p.max_batch))
+    if scenario.batch is not None:
+        each("batch [sequences]", lambda p: number(p.batch))
+    each("step time", lambda p: show(p.step.seconds, "s"))
+    each("time per output token", lambda p: show(p.tpot, "s"))
+    each("throughput [tokens/s]", lambda p: number(p.rate))
+    each("throughput per device [tokens/s]", lambda p: number(p.rate / ground.devices))
+    each("weights read a step", lambda p: show(p.step.weight_bytes, "B"))
+    each("cache read a step", lambda p: show(p.step.cache_bytes, "B"))
+    each("experts touched a layer", lambda p: f"{number(p.step.touched)} of {number(p.counted.experts)}")
+    each(
+        "tokens per fetched expert",
+        lambda p: number(float(p.step.tokens) * float(p.counted.top_k) / float(p.step.touched)),
+    )
+    each("reuse fragmentation", lambda p: number(float(p.step.touched) / float(p.counted.top_k)))
+    each("FFN intensity (ridge) [FLOP/B]", lambda p: _intensity(p, answer))
+    each("bound by", bound)
+    return rows
+
+
+def _total(one: Any) -> float:
+    from ..counts import total
+
+    return float(total(one.counted.model))
+
+
+def _intensity(point: Point, answer: Comparison) -> str:
+    value, knee = ffn_intensity(point, answer.ground)
+    return "-" if value is None else f"{number(value)} ({number(knee)})"
+
+
+def part_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
+    """(part, MoE time, share, dense time, share) of a step, largest first; parts that take no time left out."""
+    points = [answer.moe.point, answer.dense.point]
+    steps = [p.step if p is not None else None for p in points]
+    names = {n for s in steps if s is not None for n, p in s.parts.items() if float(p.seconds) > 0}
+
+    def seconds(step: Any, name: str) -> float:
+        return float(step.parts[name].seconds) if step is not None and name in step.parts else 0.0
+
+    def cells(step: Any, name: str) -> tuple[str, str]:
+        value = seconds(step, name)
+        return (show(value, "s"), f"{value / float(step.seconds):.1%}") if value else ("-", "")
+
+    ordered = sorted(names, key=lambda n: -max(seconds(s, n) for s in steps))
+    return [(n, *cells(steps[0], n), *cells(steps[1], n)) for n in ordered]
+
+
+def ratio_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
+    """(what is held equal, R, batches MoE / dense, tokens/s MoE / dense, why there is none)."""
+    return [
+        (
+            _label(name, r),
+            "-" if r.value is None else f"{r.value:.2f}",
+            *point_rows(r),
+            r.reason if r.value is None else "",
+        )
+        for name, r in answer.ratios.items()
+    ]
+
+
+def point_rows(ratio: Ratio) -> tuple[str, str]:
+    """('12 / 142', '913 / 4,134'): batches and tokens/s of the two points a ratio compares."""
+    pair = [p for p in (ratio.moe, ratio.dense)]
+    if not all(isinstance(p, Point) for p in pair):
+        return "-", "-"
+    return " / ".join(number(p.batch) for p in pair if p), " / ".join(f"{p.rate:,.0f}" for p in pair if p)
+
+
+def _label(name: str, ratio: Ratio) -> str:
+    if name == "equal_batch" and ratio.at is not None:
+        return f"{NAMES[name]} of {number(ratio.at)}"
+    if name == "tpot" and ratio.at is not None:
+        return f"at most {show(ratio.at, 's')} per token"
+    return NAMES.get(name, name)
