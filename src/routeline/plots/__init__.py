@@ -20,6 +20,9 @@ CHARTS = {
     "throughput": ("penalties", "throughput", "tokens/s per device and R over context"),
     "waterfall": ("penalties", "waterfall", "reuse penalty and headroom gain between dense and MoE"),
     "map": ("verdict", "verdict_map", "R over two axes, the line R = 1, what does not fit"),
+    "request": ("request", "request", "R per request over output length and prefix-cache hits"),
+    "q": ("evidence", "q_curve", "R over q, the evidence's intervals and P(dense wins)"),
+    "evidence": ("evidence", "evidence", "q by every law and matched pair, beside the estimate"),
     "interactivity": ("frontier", "interactivity", "tokens/s/device over tokens/s/user"),
     "cluster": ("clusters", "cluster_size", "largest batch over cluster size, and where it does not fit"),
     "width": ("clusters", "expert_width", "weight bytes per device over expert-parallel width"),
@@ -38,6 +41,23 @@ def available() -> None:
             raise RoutelineError(f"charts need the package {package}: pip install 'routeline[plots]'")
 
 
+def check(name: str, path: Any) -> None:
+    """Refuse an unknown chart or file ending before anything is computed.
+
+    Raises:
+        RoutelineError: unknown chart, unknown ending, missing extra.
+    """
+    from pathlib import Path
+
+    from .figure import FORMATS
+
+    if name not in CHARTS:
+        raise UnknownName("chart", name, CHARTS, f"known: {', '.join(CHARTS)}")
+    if Path(path).suffix.lower().lstrip(".") not in FORMATS:
+        raise RoutelineError(f"cannot draw {Path(path).name!r}: end the file name with .png, .svg, .html or .json")
+    available()
+
+
 def chart(name: str, comparison: Comparison, **options: Any) -> Figure:
     """One chart of a comparison by name (a key of CHARTS).
 
@@ -51,4 +71,4 @@ def chart(name: str, comparison: Comparison, **options: Any) -> Figure:
     return getattr(importlib.import_module(f".{module}", __package__), function)(comparison, **options)
 
 
-__all__ = ["CHARTS", "available", "chart"]
+__all__ = ["CHARTS", "available", "chart", "check"]

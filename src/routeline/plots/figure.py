@@ -88,18 +88,17 @@ class Figure:
         """One self-contained interactive page: works offline, names in it are inert text."""
         import vl_convert
 
-        script = vl_convert.javascript_bundle()
-        body = json.dumps(self.spec()).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
         options = "{ast: true, actions: {export: true, source: false, compiled: false, editor: false}}"
+        read = 'const spec = JSON.parse(document.getElementById("spec").textContent);'
+        script = vl_convert.javascript_bundle(f'{read} vegaEmbed("#chart", spec, {options});')
+        body = json.dumps(self.spec()).replace("<", "\\u003c")
         return (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self.title)}</title></head>\n<body>\n"
             f'<div id="chart" role="img" aria-label="{html.escape(self.alt)}"></div>\n'
-            f'<script type="application/json" id="spec">{body}</script>\n<script type="module">\n{script}\n'
-            'const spec = JSON.parse(document.getElementById("spec").textContent);\n'
-            f'vegaEmbed("#chart", spec, {options});\n'
-            "</script>\n</body></html>\n"
+            f'<script type="application/json" id="spec">{body}</script>\n'
+            f'<script type="module">\n{script}\n</script>\n</body></html>\n'
         )
 
     def save(self, path: str | Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 
 from ..compare import Comparison
@@ -77,7 +79,13 @@ def roofline(c: Comparison) -> Figure:
         order="tokens:Q",
     )
     marks = base.mark_point(size=42, strokeWidth=1.5, filled=False).encode(
-        x="intensity:Q", y="tflops:Q", color=colour, shape=shape, fill=colour, fillOpacity=fill, tooltip=tips
+        x="intensity:Q",
+        y="tflops:Q",
+        color=colour,
+        shape=shape,
+        fill=alt.Fill("part:N", scale=colour["scale"], sort=colour["sort"], legend=None),
+        fillOpacity=fill,
+        tooltip=tips,
     )
     under = alt.layer(line, roof_text, path, marks).properties(width=theme.WIDTH, height=theme.HEIGHT)
     over = _over_tokens(c, rows, colour, shape, fill, tips)
@@ -104,14 +112,20 @@ def roofline(c: Comparison) -> Figure:
 
 def _over_tokens(
     c: Comparison, rows: data.Rows, colour: alt.Color, shape: alt.Shape, fill: alt.FillOpacity, tips: list
-) -> alt.LayerChart:
+) -> Any:
     base = alt.Chart(scales.values(rows))
     x = scales.tokens("tokens", "tokens per step T")
     path = base.mark_line(strokeWidth=1.2, opacity=0.7).encode(
         x=x, y=scales.log_y("tflops", "attained TFLOP/s per device", scale={"padding": 24}), color=colour
     )
     marks = base.mark_point(size=42, strokeWidth=1.5, filled=False).encode(
-        x="tokens:Q", y="tflops:Q", color=colour, shape=shape, fill=colour, fillOpacity=fill, tooltip=tips
+        x="tokens:Q",
+        y="tflops:Q",
+        color=colour,
+        shape=shape,
+        fill=alt.Fill("part:N", scale=colour["scale"], sort=colour["sort"], legend=None),
+        fillOpacity=fill,
+        tooltip=tips,
     )
     lines = []
     for one, part, tint, text in (
@@ -127,4 +141,5 @@ def _over_tokens(
                     x="t:Q", y=alt.value(theme.HEIGHT - 6), text="text:N"
                 )
             )
-    return alt.layer(path, marks, *lines).properties(width=theme.WIDTH, height=theme.HEIGHT)
+    chart = alt.layer(path, marks, *lines)
+    return chart.properties(width=theme.WIDTH, height=theme.HEIGHT)

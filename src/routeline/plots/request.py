@@ -1,0 +1,99 @@
+"""R per request: what prefill does to the answer, over output length and prefix-cache hits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import altair as alt
+import numpy as np
+
+from .. import requests
+from ..compare import Comparison
+from ..errors import RoutelineError
+from ..units import show
+from . import data, scales, theme
+from .figure import Figure
+
+HITS = (0.0, 0.5, 0.9, 0.99)
+DASHES = ([1, 0], [8, 3], [4, 3], [2, 2], [8, 3, 2, 3])
+TINTS = ("#12324A", theme.DENSE, theme.GREEN, theme.ORANGE, theme.MOE)
+
+
+def over_output(c: Comparison, points: int = 33) -> tuple[data.Rows, requests.Shape]:
+    """R per request and prefill's share of the MoE's time over output tokens, per share of prefix hits."""
+    shape = requests.shape_of(c.scenario, illustrate=True)
+    assert shape is not None
+    limit = float(c.model.context_limit or np.inf)
+    top = min(max(16384.0, 4 * float(shape.output)), max(limit - float(shape.input), float(shape.output)))
+    outputs = np.unique(np.append(np.round(np.geomspace(1.0, max(top, 2.0), points)), float(shape.output)))
+    hits = sorted({*HITS, float(shape.prefix_hit)})
+    many = replace(shape, output=np.tile(outputs, len(hits)), prefix_hit=np.repeat(hits, outputs.size))
+    found = [requests.cheapest(one.counted, c.ground, one.options, many, c.scenario.batch) for one in (c.moe, c.dense)]
+    size = many.output.shape
+    moe, dense = (np.broadcast_to(np.asarray(f.total, float), size) for f in found)
+    share = np.broadcast_to(np.asarray(found[0].prefill, float), size)
+    rows = [
+        {
+            "output": float(o),
+            "hits": f"{h:.0%}",
+            "R": float(m / d),
+            "moe_prefill_share": float(p / m),
+            "moe_s": float(m),
+            "dense_s": float(d),
+        }
+        for o, h, m, d, p in zip(many.output, many.prefix_hit, moe, dense, share, strict=True)
+        if np.isfinite(m) and np.isfinite(d)
+    ]
+    return rows, shape
+
+
+def request(c: Comparison) -> Figure:
+    """R per request over output length, one line per share of the prompt found in the prefix cache."""
+    rows, shape = over_output(c)
+    if not rows:
+        raise RoutelineError(f"{data.labels(c)[0]} or its match does not fit on {c.cluster.name} at this request")
+    names = list(dict.fromkeys(r["hits"] for r in rows))
+    tint = alt.Color(
+        "hits:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=list(TINTS[: len(names)])),
+        legend=alt.Legend(title="share of the prompt found in the prefix cache"),
+    )
+    dash = alt.StrokeDash(
+        "hits:N", sort=names, scale=alt.Scale(domain=names, range=[list(d) for d in DASHES[: len(names)]])
+    )
+    tips = [
+        alt.Tooltip("hits:N", title="prefix hits"),
+        alt.Tooltip("output:Q", format=",.0f"),
+        alt.Tooltip("R:Q", format=".3g"),
+        alt.Tooltip("moe_prefill_share:Q", title="prefill share of the MoE's time", format=".0%"),
+    ]
+    y = alt.Y(
+        "R:Q", title="R per request, MoE time over dense time", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
+    )
+    line = (
+        alt.Chart(scales.values(rows))
+        .mark_line()
+        .encode(x=scales.tokens("output", "output tokens per request"), y=y, color=tint, strokeDash=dash, tooltip=tips)
+    )
+    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y="R:Q")
+    here = [r for r in rows if r["output"] == float(shape.output) and r["hits"] == f"{float(shape.prefix_hit):.0%}"]
+    spot = (
+        alt.Chart(scales.values(here))
+        .mark_point(shape="diamond", size=120, fill=theme.GROUND, stroke=theme.INK, strokeWidth=2, opacity=1)
+        .encode(x="output:Q", y="R:Q", tooltip=tips)
+    )
+    assumed = f" Nobody gave the {' and '.join(shape.assumed)}: shown as an illustration." if shape.assumed else ""
+    said = f"R = {here[0]['R']:.3g} at the diamond ({shape})." if here else ""
+    return Figure(
+        name="request",
+        title=f"Whole requests: {show(float(shape.input), 'tokens')} tokens in",
+        note=f"{said} Prefill favours the MoE, so short answers to long uncached prompts can turn the "
+        f"verdict.{assumed}",
+        caption="Cluster time per request: prefill of the uncached prompt, then decode at the largest batch that "
+        "fits at "
+        "the request's mean context; both phases share devices and layout. Tiers that leave compute out count it here. "
+        + data.assumptions(c, context=False, layout=False),
+        alt="Ratio of request cost over output length for several prefix-cache hit rates.",
+        panels=(alt.layer(one, line, spot).properties(width=560, height=290),),
+    )
