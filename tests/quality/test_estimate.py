@@ -304,3 +304,20 @@ def test_citing_names_exactly_what_was_used():
         assert r.bibtex.startswith("@")
         assert r.used_for
     assert len({r.bibtex for r in quality.cite(e)}) == len(quality.cite(e))
+
+
+def test_the_documented_backtest_is_the_computed_one(table):
+    """docs/quality.md quotes the command's output: method, models, bias and rms must still hold."""
+    from pathlib import Path
+
+    text = (Path(__file__).parents[2] / "docs" / "quality.md").read_text(encoding="utf-8")
+    block = text.split("```")[1].strip().splitlines()
+    computed = str(table).splitlines()
+    assert len(block) == len(computed)
+    for said, score in zip(block[1:-1], table.scores, strict=True):
+        method, models, bias, rms = said[:28].strip(), *said[28:].split()[:3]
+        assert method == score.method
+        assert int(models) == score.models
+        assert float(bias[1:]) == pytest.approx(score.bias, abs=0.02)
+        assert float(rms[1:]) == pytest.approx(score.rms, abs=0.02)
+    assert block[-1] == computed[-1]

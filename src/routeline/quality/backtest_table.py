@@ -199,7 +199,8 @@ def run(*, draws: int = 4000, seed: int = 0) -> Backtest:
             rms=rms,
             ratio90=(float(low), float(high)),
             p_worse=share,
-            verdict=f"{word}: rms log error {low:.2f}..{high:.2f} of its own, larger in {share:.0%} of draws",
+            verdict=f"{word}: rms log error {low:.2f} to {high:.2f} times the estimate's, larger in {share:.0%} "
+            "of draws",
         )
 
     scores = [score("estimate", mine)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from .combine import shipped
 from .laws import spec
 from .subject import canonical
 
@@ -40,6 +42,8 @@ def notes_on(e: QEvidence) -> tuple[str, ...]:
             out.append(
                 f"s = {e.subject.sparsity:.3g} lies outside the 0.02..0.35 where the pairs are dense: extrapolated"
             )
+        scatter = math.exp(shipped().benchmark)
+        out.append(f"this is q over many benchmarks: on a single one it scatters by a further factor {scatter:.2f}")
     if e.tokens.kind == "guess":
         out.append(f"training tokens are {e.tokens.note}")
     if e.origin == "estimate":
