@@ -86,6 +86,26 @@ def experts_block(r: Reader, hidden: int, *, prefix: str = "mlp.") -> Block:
     ).plus(*norms(hidden, *POST))
 
 
+def indexed_layers(r: Reader, n: int) -> list[bool]:
+    """Layers that run their own indexer; the others reuse the selection of the last one that did.
+
+    indexer_types, else index_topk_pattern (letters F and S), else every index_topk_freq-th layer after
+    index_skip_topk_offset.
+    """
+    kinds = r.words("indexer_types", n, known=("full", "shared"), extra=8)
+    letters = r.text("index_topk_pattern", default=None)
+    freq = r.integer("index_topk_freq", default=1)
+    offset = r.integer("index_skip_topk_offset", default=2, low=0)
+    r.skip("index_share_for_mtp_iteration", "layer_types")
+    if kinds is not None:
+        return [k == "full" for k in kinds]
+    if letters is not None:
+        if len(letters) < n or set(letters) - {"F", "S"}:
+            raise r.refuse("index_topk_pattern", f"must hold a letter F or S for each of {n} layers")
+        return [c == "F" for c in letters[:n]]
+    return [max(i - offset + 1, 0) % freq == 0 for i in range(n)]
+
+
 def deepseek(r: Reader) -> Draft:
     """DeepSeek-V2, V3, R1, V3.1, Kimi-K2 (and V3.2, GLM-5 with an indexer)."""
     n = layer_count(r)
@@ -101,8 +121,7 @@ def deepseek(r: Reader) -> Draft:
             raise RoutelineError("index_topk asks for a sparse-attention indexer, which needs q_lora_rank")
         index = indexer(r, hidden=hidden, q_rank=q_rank)
         own = Block(weights=base.weights + index.weights, streams=base.streams + index.streams)
-        kinds = r.words("indexer_types", n, known=("full", "shared"), extra=8)
-        mixes = [own if k == "full" else base for k in kinds or ["full"] * n]
+        mixes = [own if f else base for f in indexed_layers(r, n)]
     places = sparse_layers(r, n)
     routed = experts_block(r, hidden)
     ffns = [routed] * n
@@ -129,6 +148,24 @@ def with_mtp(r: Reader, draft: Draft, layer: tuple[Block, ...], *keys: str) -> D
     draft.mtp = [(*layer, joint)] * count
     draft.mtp_layers = count
     return draft
+
+
+def dense_mla(r: Reader) -> Draft:
+    """MiniCPM3: MLA with a dense FFN, tied by default."""
+    n = layer_count(r)
+    hidden, heads = r.integer("hidden_size"), r.integer("num_attention_heads")
+    if not r.has("v_head_dim"):
+        r.config = dict(r.config) | {"v_head_dim": hidden // heads}
+    mix = mla_block(r, hidden=hidden, heads=heads).plus(*norms(hidden, *PRE))
+    ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))
+    return Draft(
+        hidden=hidden,
+        vocab=vocab(r),
+        heads=heads,
+        layers=stack([mix] * n, [ffn] * n),
+        tied=tied(r, True),
+        extra=final(hidden),
+    )
 
 
 def deepseek_moe(r: Reader) -> Draft:

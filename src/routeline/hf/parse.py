@@ -16,6 +16,7 @@ from .reader import Reader
 from .registry import BY_TYPE, FAMILIES
 
 MOST_KEYS = 5000
+ALWAYS_SEES = ("Llama4ForConditionalGeneration",)
 
 
 def known_architectures() -> list[str]:
@@ -91,7 +92,7 @@ def parse(config: Mapping[str, Any], *, name: str, source: str, quant: Mapping[s
     r = Reader(text)
     module, function = FAMILIES[kind].split(":")
     draft = getattr(importlib.import_module(f".{module}", __package__), function)(r)
-    if outer.get("vision_config") is not None or outer.get("audio_config") is not None:
+    if any(outer.get(k) is not None for k in ("vision_config", "audio_config")) or kind in ALWAYS_SEES:
         from .vision import towers
 
         draft.extra += towers(r, kind)
