@@ -81,20 +81,32 @@ def write(answer: Comparison, path: str | Path, **options: Any) -> Path:
     """
     from .plots.figure import write as put
 
-    target = Path(path)
-    ending = target.suffix.lower()
-    if ending not in (".html", ".htm", ".md"):
-        raise RoutelineError(f"cannot write a report to {target.name!r}: end the file name with .html or .md")
+    target = check(path)
     made = document(answer, **options)
-    if ending != ".md":
+    if target.suffix.lower() != ".md":
         return put(target, as_html(made).encode())
     folder = target.with_name(f"{target.stem}_figures")
-    if not target.parent.is_dir():
-        raise RoutelineError(f"cannot write {target}: the folder {target.parent} does not exist; create it first")
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RoutelineError(f"cannot write the pictures to {folder}: {error.strerror or error}") from None
     for figure in made.figures:
         put(folder / f"{figure.name}.svg", figure.svg().encode())
     return put(target, as_markdown(made, folder.name).encode())
+
+
+def check(path: str | Path) -> Path:
+    """Refuse a place that no report can go to, before anything is computed.
+
+    Raises:
+        RoutelineError: another ending than .html or .md, or no such folder.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm", ".md"):
+        raise RoutelineError(f"cannot write a report to {target.name!r}: end the file name with .html or .md")
+    if not target.parent.is_dir():
+        raise RoutelineError(f"cannot write {target}: the folder {target.parent} does not exist; create it first")
+    return target
 
 
 # --- content ---------------------------------------------------------------------------------------

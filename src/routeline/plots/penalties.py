@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from ..compare import Comparison
+from ..errors import RoutelineError
 from . import data, grid, scales, theme
 from .figure import Figure
 
@@ -17,6 +18,8 @@ def throughput(c: Comparison) -> Figure:
     labels = data.labels(c)
     rates = [r for r in rows if r["role"] != "ratio"]
     ratio = [r for r in rows if r["role"] == "ratio"]
+    if not rates:
+        raise RoutelineError(f"neither model fits on {c.cluster.name} at any context drawn: use more devices")
     x = scales.tokens("context", "context [tokens]")
     dash = alt.StrokeDash("side:N", scale=alt.Scale(domain=list(labels), range=[[1, 0], [7, 3]]))
     line = (

@@ -39,6 +39,8 @@ def verdict_map(c: Comparison, x: str = "context", y: str = "batch", points: int
     cells, line = grid.verdict_map(c, x, axis(c, x, points), y, axis(c, y, points))
     both = [r for r in cells if "R" in r]
     rest = [r for r in cells if "R" not in r]
+    if all(r["state"] == "neither fits" for r in cells):
+        raise RoutelineError(f"neither model fits on {c.cluster.name} anywhere on this map: use more devices")
     tips = [alt.Tooltip("x:Q", title=x, format=",.4g"), alt.Tooltip("y:Q", title=y, format=",.4g")]
     ex, ey = _scale(x), _scale(y)
     encode = {"x2": "x1:Q", "y2": "y1:Q"}
