@@ -41,7 +41,7 @@ def windows(r: Reader, layers: int, *, default: list[bool] | None = None, active
 
     A window at or beyond the context limit, null, or switched off is no window.
     """
-    size = r.integer("sliding_window", "sliding_window_size", default=None, low=1)
+    size = r.integer("sliding_window", "sliding_window_size", default=None, low=0) or None
     limit = r.integer("max_position_embeddings", "n_positions", default=None, high=10**9)
     kinds = r.words("layer_types", layers, known=(FULL, SLIDING))
     if not active or size is None or (limit is not None and size >= limit):

@@ -7,6 +7,8 @@ reference modelling code (transformers 5.23, deepseek_v4).
 
 from __future__ import annotations
 
+import math
+
 from ..arch import Stream
 from ..errors import RoutelineError
 from .blocks import POST, PRE, Block, Draft, layer_count, matrix, moe, norms, stack, tied, vector
@@ -65,8 +67,8 @@ def attention_block(r: Reader, hidden: int, heads: int, ratio: int) -> Block:
             vector(f"{p}compressor.ape", ratio * wide, part="attention"),
             vector(f"{p}compressor.norm", dim),
         ]
-        read = {"read": float(topk)} if ratio == CSA else {}
-        streams.append(Stream(name="compressed", elements=dim, stride=ratio, flop=flop, flop_prefill=flop, **read))
+        read = float(topk) if ratio == CSA else math.inf
+        streams.append(Stream(name="compressed", elements=dim, stride=ratio, flop=flop, flop_prefill=flop, read=read))
     if ratio == CSA:
         score = 2.0 * i_heads * i_dim
         weights += [
@@ -78,9 +80,7 @@ def attention_block(r: Reader, hidden: int, heads: int, ratio: int) -> Block:
             vector(f"{p}indexer.compressor.norm", i_dim),
         ]
         streams.append(
-            Stream(
-                name="index", elements=i_dim, stride=ratio, flop=score, flop_prefill=score, scale_bits=32.0 / i_dim
-            )
+            Stream(name="index", elements=i_dim, stride=ratio, flop=score, flop_prefill=score, scale_bits=32.0 / i_dim)
         )
     return Block(weights=(*weights, *norms(hidden, *PRE)), streams=tuple(streams))
 
@@ -143,5 +143,3 @@ def v4(r: Reader) -> Draft:
     draft.mtp = [(blocks[0], routed, joint)] * mtp
     draft.mtp_layers = mtp
     return draft
-
-

@@ -9,6 +9,7 @@ from ..arch import Weight
 from ..errors import RoutelineError
 from .blocks import Block, Draft, attention, dense, groups_of, layer_count, matrix, moe, norms, tied, vector
 from .decoder import FULL, SLIDING, every, final, vocab
+from .moes import per_layer_overrides
 from .plain import FOUR_PRE
 from .reader import Reader
 
@@ -49,13 +50,24 @@ def gemma4(r: Reader) -> Draft:
         raise r.refuse("attention_bias", "must be false: Gemma 4 has no attention biases")
     window = float(r.integer("sliding_window", default=512))
     kinds = kinds_of(r, n, 6)
+    overrides = per_layer_overrides(r, n, ("head_dim", "num_key_value_heads"))
+    if overrides:
+        at = sorted(i for i, k in enumerate(kinds) if k == FULL)
+        first_change = next(iter(overrides.values()))
+        if sorted(overrides) != at or any(c != first_change for c in overrides.values()):
+            raise r.refuse("per_layer_config", "must hold the same override for each full-attention layer")
+        global_dim = int(first_change.get("head_dim") or local_dim)
+        global_kv = groups_of(r, heads, int(first_change.get("num_key_value_heads") or local_kv))
     if kinds[-1] != FULL:
         kinds[-1] = FULL
         r.warn("the last layer is taken as full attention, as Gemma 4's own code forces it to be")
-    r.skip("use_bidirectional_attention", "vocab_size_per_layer_input", "hidden_size_per_layer_input", "num_global_key_value_heads")
-    local = attention(
-        hidden=hidden, heads=heads, kv_heads=local_kv, head_dim=local_dim, window=window, qk_norm="head"
+    r.skip(
+        "use_bidirectional_attention",
+        "vocab_size_per_layer_input",
+        "hidden_size_per_layer_input",
+        "num_global_key_value_heads",
     )
+    local = attention(hidden=hidden, heads=heads, kv_heads=local_kv, head_dim=local_dim, window=window, qk_norm="head")
     wide = attention(hidden=hidden, heads=heads, kv_heads=global_kv, head_dim=global_dim, qk_norm="head")
     if same:
         wide = Block(weights=tuple(w for w in wide.weights if not w.name.endswith("v_proj")), streams=wide.streams)
@@ -65,7 +77,9 @@ def gemma4(r: Reader) -> Draft:
     experts_on = r.flag("enable_moe_block", default=False)
     per_layer = r.integer("hidden_size_per_layer_input", default=256, low=0)
     extra_norms = () if not experts_on else ("post_ffn_1", "post_ffn_2", "pre_ffn_2")
-    side: tuple[Weight, ...] = (*norms(hidden, "pre_feedforward_layernorm", "post_feedforward_layernorm", *extra_norms),)
+    side: tuple[Weight, ...] = (
+        *norms(hidden, "pre_feedforward_layernorm", "post_feedforward_layernorm", *extra_norms),
+    )
     if per_layer:
         side += (
             matrix("per_layer_input_gate", hidden, per_layer, part="other"),
@@ -144,7 +158,13 @@ def gemma3n(r: Reader) -> Draft:
     rank, alt = r.integer("laurel_rank", default=64), r.integer("altup_num_inputs", default=4)
     per_layer = r.integer("hidden_size_per_layer_input", default=256)
     rows = r.integer("vocab_size_per_layer_input", default=262144)
-    r.skip("activation_sparsity_pattern", "altup_active_idx", "altup_correct_scale", "altup_coef_clip", "altup_lr_multiplier")
+    r.skip(
+        "activation_sparsity_pattern",
+        "altup_active_idx",
+        "altup_correct_scale",
+        "altup_coef_clip",
+        "altup_lr_multiplier",
+    )
     widths = r.per_layer("intermediate_size", layers=n, default=16384)
     side = (
         matrix("laurel.linear_left", hidden, rank, part="other"),

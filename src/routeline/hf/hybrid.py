@@ -92,7 +92,10 @@ def qwen_next(r: Reader) -> Draft:
     count = r.integer("mtp_num_hidden_layers", "num_nextn_predict_layers", default=0, low=0, high=64)
     if count:
         joint = Block(
-            weights=(matrix("fc", 2 * hidden, hidden), *norms(hidden, "pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"))
+            weights=(
+                matrix("fc", 2 * hidden, hidden),
+                *norms(hidden, "pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"),
+            )
         )
         draft.mtp = [(attend, routed or ffns[-1]) for _ in range(count)]
         draft.mtp[0] = (*draft.mtp[0], joint)
@@ -107,7 +110,9 @@ def nemotron_h(r: Reader) -> Draft:
     n = layer_count(r) if "num_hidden_layers" in r.config else len(pattern)
     if len(pattern) != n:
         raise r.refuse("hybrid_override_pattern", f"has {len(pattern)} letters, but there are {n} layers")
-    r.skip("num_hidden_layers", "intermediate_size", "expand", "chunk_size", "mamba_expand", "n_groups", "norm_topk_prob")
+    r.skip(
+        "num_hidden_layers", "intermediate_size", "expand", "chunk_size", "mamba_expand", "n_groups", "norm_topk_prob"
+    )
     blocks = {letter: nemotron_block(r, hidden, letter) for letter in sorted(set(pattern))}
     heads = r.integer("num_attention_heads")
     draft = Draft(
@@ -125,7 +130,9 @@ def nemotron_h(r: Reader) -> Draft:
     if count and letters:
         for letter in sorted(set(letters) - set(blocks)):
             blocks[letter] = nemotron_block(r, hidden, letter)
-        joint = Block(weights=(matrix("eh_proj", 2 * hidden, hidden), *norms(hidden, "enorm", "hnorm", "final_layernorm")))
+        joint = Block(
+            weights=(matrix("eh_proj", 2 * hidden, hidden), *norms(hidden, "enorm", "hnorm", "final_layernorm"))
+        )
         draft.mtp = [(*(blocks[x] for x in letters), joint)] * count
     draft.mtp_layers = count
     r.skip("moe_latent_size", "moe_shared_expert_intermediate_size", "moe_intermediate_size", "sliding_window")
@@ -133,13 +140,14 @@ def nemotron_h(r: Reader) -> Draft:
     return draft
 
 
-NAMES = {"mamba": "M", "attention": "*", "mlp": "-", "moe": "E"}
+NAMES = {"mamba": "M", LINEAR: "M", "attention": "*", FULL: "*", "mlp": "-", "moe": "E"}
 
 
 def block_pattern(r: Reader) -> str:
     """Letters of hybrid_override_pattern, or those that layers_block_type's names stand for."""
     letters = r.text("hybrid_override_pattern", default=None)
-    names = r.words("layers_block_type", known=NAMES)
+    names = r.words("layers_block_type" if r.has("layers_block_type") else "layer_types", known=NAMES)
+    r.skip("layers_block_type", "layer_types")
     listed = None if names is None else "".join(NAMES[x] for x in names)
     if letters is None and listed is None:
         raise RoutelineError("config has neither hybrid_override_pattern nor layers_block_type, which Nemotron-H needs")
@@ -181,7 +189,9 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
         heads = r.integer("num_attention_heads")
         kv = r.integer("num_key_value_heads", default=heads)
         if heads % kv:
-            raise RoutelineError(f"num_attention_heads={heads} is not a multiple of num_key_value_heads={kv}; one is wrong")
+            raise RoutelineError(
+                f"num_attention_heads={heads} is not a multiple of num_key_value_heads={kv}; one is wrong"
+            )
         on = r.flag("attention_bias", default=False)
         return attention(
             hidden=hidden,
@@ -250,7 +260,9 @@ def jamba(r: Reader) -> Draft:
     routed = ffn
     if experts > 1:
         top_k = r.integer("num_experts_per_tok", default=2)
-        routed = moe(r, hidden=hidden, experts=experts, top_k=top_k, width=width, prefix="feed_forward.", router="router")
+        routed = moe(
+            r, hidden=hidden, experts=experts, top_k=top_k, width=width, prefix="feed_forward.", router="router"
+        )
         routed = routed.plus(*norms(hidden, "pre_ff_layernorm"))
     r.skip("num_experts_per_tok")
     return Draft(
@@ -282,7 +294,9 @@ def granite_hybrid(r: Reader) -> Draft:
     experts = r.integer("num_local_experts", default=0, low=0)
     if experts > 0:
         top_k = r.integer("num_experts_per_tok")
-        ffn = moe(r, hidden=hidden, experts=experts, top_k=top_k, width=width, prefix="block_sparse_moe.", router="router")
+        ffn = moe(
+            r, hidden=hidden, experts=experts, top_k=top_k, width=width, prefix="block_sparse_moe.", router="router"
+        )
         ffn = ffn.plus(*shared_ffn(hidden, shared, "shared_mlp."))
     else:
         ffn = dense(hidden, shared, prefix="shared_mlp.")
@@ -325,7 +339,12 @@ def granite_mamba(r: Reader, hidden: int) -> Block:
 
 def skip_mamba(r: Reader) -> None:
     """Mamba keys without effect where no layer is Mamba."""
-    r.skip(*(f"mamba_{k}" for k in ("n_heads", "expand", "d_head", "n_groups", "d_state", "d_conv", "conv_bias", "proj_bias")))
+    r.skip(
+        *(
+            f"mamba_{k}"
+            for k in ("n_heads", "expand", "d_head", "n_groups", "d_state", "d_conv", "conv_bias", "proj_bias")
+        )
+    )
     r.skip("mamba_chunk_size", "time_step_limit", "time_step_min", "time_step_max", "time_step_floor")
 
 
@@ -363,7 +382,15 @@ def minimax(r: Reader) -> Draft:
         r.defaults["layer_types"] = "full attention in even layers"
     else:
         full = [k == FULL for k in kinds] if kinds is not None else [v == 1 for v in flags or ()]
-    r.skip("layernorm_mlp_alpha", "postnorm", "attention_type", "block_size", "shared_moe_mode", "rotary_dim", "sliding_window")
+    r.skip(
+        "layernorm_mlp_alpha",
+        "postnorm",
+        "attention_type",
+        "block_size",
+        "shared_moe_mode",
+        "rotary_dim",
+        "sliding_window",
+    )
     attend = attention(hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim).plus(*norms(hidden, *PRE))
     light = lightning(r, hidden=hidden, heads=heads, dim=head_dim).plus(*norms(hidden, *PRE))
     experts, top_k = r.integer(*EXPERTS), r.integer(*TOP_K, default=1)
@@ -401,10 +428,18 @@ def bailing_linear(r: Reader) -> Draft:
     qk = r.flag("use_qk_norm", default=True)
     bias = r.flag("use_qkv_bias", default=False)
     out = r.flag("use_bias", default=False)
-    r.skip("norm_head", "moe_router_enable_expert_bias", "group_norm_size", "linear_silu", "use_linear_silu", "linear_rope")
+    r.skip(
+        "norm_head", "moe_router_enable_expert_bias", "group_norm_size", "linear_silu", "use_linear_silu", "linear_rope"
+    )
     r.skip("moe_shared_expert_intermediate_size", "use_linear_gqa")
     attend = attention(
-        hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, bias=bias, out_bias=out, qk_norm="head" if qk else None
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv,
+        head_dim=head_dim,
+        bias=bias,
+        out_bias=out,
+        qk_norm="head" if qk else None,
     ).plus(*norms(hidden, *PRE))
     light = lightning(
         r,
@@ -464,8 +499,12 @@ def lfm2(r: Reader) -> Draft:
         factor = r.number("block_ffn_dim_multiplier", default=1.0, high=100.0)
         of = r.integer("block_multiple_of", default=256)
         width = -(-int(factor * width) // of) * of
-    r.skip("block_ffn_dim_multiplier", "block_multiple_of", "block_dim", "conv_dim", "conv_dim_out", "block_mlp_init_scale")
-    r.skip("block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init", "conv_use_xavier_init")
+    r.skip(
+        "block_ffn_dim_multiplier", "block_multiple_of", "block_dim", "conv_dim", "conv_dim_out", "block_mlp_init_scale"
+    )
+    r.skip(
+        "block_norm_eps", "block_out_init_scale", "block_use_swiglu", "block_use_xavier_init", "conv_use_xavier_init"
+    )
     r.skip("use_pos_enc", "num_heads", "use_expert_bias", "block_auto_adjust_ff_dim")
     ffn = dense(hidden, max(1, width), prefix="feed_forward.").plus(*norms(hidden, "ffn_norm"))
     ffns = [ffn] * n
@@ -481,7 +520,9 @@ def lfm2(r: Reader) -> Draft:
             prefix="feed_forward.",
         ).plus(*norms(hidden, "ffn_norm"))
         ffns = [routed if i >= first else ffn for i in range(n)]
-    share = r.flag("tie_embedding", default=True) if r.has("tie_embedding") and not r.has("tie_word_embeddings") else None
+    share = (
+        r.flag("tie_embedding", default=True) if r.has("tie_embedding") and not r.has("tie_word_embeddings") else None
+    )
     r.skip("tie_embedding")
     return Draft(
         hidden=hidden,

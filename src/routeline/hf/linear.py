@@ -211,9 +211,7 @@ def lightning(
             vector(f"{prefix}norm", width),
             *more,
         ),
-        states=(
-            State(name="linear", bytes=elements * state_width(r), flop=PLAIN * elements, shards=float(heads)),
-        ),
+        states=(State(name="linear", bytes=elements * state_width(r), flop=PLAIN * elements, shards=float(heads)),),
     )
 
 

@@ -21,7 +21,9 @@ def longcat(r: Reader) -> Draft:
     real = r.integer("n_routed_experts", "num_experts")
     zero = r.integer("zero_expert_num", default=0, low=0)
     top_k = r.integer("moe_topk", "num_experts_per_tok")
-    r.skip("zero_expert_type", "mla_scale_q_lora", "mla_scale_kv_lora", "attention_method", "router_bias", "qk_head_dim")
+    r.skip(
+        "zero_expert_type", "mla_scale_q_lora", "mla_scale_kv_lora", "attention_method", "router_bias", "qk_head_dim"
+    )
     mean = top_k * real / (real + zero)
     if zero:
         r.warn(

@@ -6,7 +6,22 @@ import math
 from dataclasses import replace
 
 from ..arch import Stream
-from .blocks import POST, PRE, Block, Draft, attention, dense, layer_count, matrix, moe, norms, shape, stack, tied, vector
+from .blocks import (
+    POST,
+    PRE,
+    Block,
+    Draft,
+    attention,
+    dense,
+    layer_count,
+    matrix,
+    moe,
+    norms,
+    shape,
+    stack,
+    tied,
+    vector,
+)
 from .decoder import EXPERTS, FULL, TOP_K, final, sparse_layers, vocab
 from .plain import uncounted_mtp
 from .reader import Reader
@@ -128,7 +143,10 @@ def indexed_block(r: Reader, plain: Block, hidden: int) -> Block:
         return r.integer(outer, default=default) if r.has(outer) else s.integer(inner, default=default)
 
     heads, dim = size("sparse_num_index_heads", "index_n_heads", 4), size("sparse_index_dim", "index_head_dim", 128)
-    block, topk = size("sparse_block_size", "index_block_size", 128), size("sparse_topk_blocks", "index_topk_blocks", 16)
+    block, topk = (
+        size("sparse_block_size", "index_block_size", 128),
+        size("sparse_topk_blocks", "index_topk_blocks", 16),
+    )
     flop = 2.0 * heads * dim
     read = float(block * topk)
     return Block(

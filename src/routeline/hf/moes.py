@@ -72,9 +72,7 @@ def olmoe(r: Reader) -> Draft:
 
 def flex_olmo(r: Reader) -> Draft:
     """FlexOlmo: OLMo-2's norm order with experts of intermediate_size."""
-    return sparse(
-        r, qk_norm="full", pre=("post_attention_layernorm",), post=("post_feedforward_layernorm",), tie=False
-    )
+    return sparse(r, qk_norm="full", pre=("post_attention_layernorm",), post=("post_feedforward_layernorm",), tie=False)
 
 
 def glm4_moe(r: Reader) -> Draft:
@@ -147,9 +145,7 @@ def gpt_oss(r: Reader) -> Draft:
     hidden, heads, kv, mix = mixers(r, n, spans, bias=on, out_bias=on, sinks=True)
     experts, top_k = r.integer(*EXPERTS), r.integer(*TOP_K)
     width = r.integer("intermediate_size")
-    block = moe(
-        r, hidden=hidden, experts=experts, top_k=top_k, width=width, router_bias=True, router="router"
-    ).plus(
+    block = moe(r, hidden=hidden, experts=experts, top_k=top_k, width=width, router_bias=True, router="router").plus(
         Weight(name="mlp.experts.bias", part="routed", params=experts * (2 * width + hidden), matmul=False),
         *norms(hidden, *POST),
     )
@@ -319,9 +315,8 @@ def hunyuan(r: Reader) -> Draft:
     n = layer_count(r)
     hidden, heads, kv, head_dim = shape(r)
     r.skip("kv_lora_rank", "q_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim", "use_mla")
-    if r.config.get("use_mla") is True or r.config.get("kv_lora_rank"):
-        if r.config.get("use_mla") is not False and r.config.get("use_mla") is not None:
-            raise r.refuse("use_mla", "is not understood for Hunyuan")
+    if r.config.get("use_mla"):
+        raise r.refuse("use_mla", "is not understood for Hunyuan")
     qk = r.flag("use_qk_norm", default=True)
     on = r.flag("attention_bias", default=False)
     own = attention(
@@ -401,6 +396,7 @@ def ernie(r: Reader) -> Draft:
         top_k=r.integer("moe_k", default=6),
         width=width,
         shared=r.integer("moe_num_shared_experts", default=2, low=0) * width,
+        router_bias=True,
     ).plus(*norms(hidden, *POST))
     ffn = dense(hidden, r.integer("intermediate_size"), bias=bias).plus(*norms(hidden, *POST))
     if bias:
@@ -426,7 +422,11 @@ def listed_layers(r: Reader, n: int, key: str = "moe_layers_enum") -> list[bool]
         return None
     if isinstance(value, list):
         numbers = [r.whole(key, v, 0, n + 64) for v in value]
-    elif isinstance(value, str) and len(value) < 20000 and all(p.strip().isdigit() for p in value.split(",") if p.strip()):
+    elif (
+        isinstance(value, str)
+        and len(value) < 20000
+        and all(p.strip().isdigit() for p in value.split(",") if p.strip())
+    ):
         numbers = [int(p.strip()[:9]) for p in value.split(",") if p.strip()]
     else:
         raise r.refuse(key, "must be layer numbers separated by commas")
@@ -488,6 +488,10 @@ def step37(r: Reader) -> Draft:
         other.integer("num_attention_groups", default=kv, low=kv, high=kv)
         other.integer("head_dim", default=head_dim, low=head_dim, high=head_dim)
     swa_heads = swa_heads or heads
+    overrides = per_layer_overrides(r, n, ("num_attention_heads",))
+    for i, change in overrides.items():
+        if kinds[i] != SLIDING or change["num_attention_heads"] != swa_heads:
+            raise r.refuse("per_layer_config", f"differs from num_sliding_attention_heads={swa_heads} at layer {i}")
     size = r.integer("sliding_window", default=None)
     if SLIDING in kinds and size is None:
         raise RoutelineError("layer_types names sliding_attention layers but the config has no sliding_window")
@@ -509,7 +513,9 @@ def step37(r: Reader) -> Draft:
         kinds_ffn = r.words("mlp_layer_types", n, known=("dense", "sparse"), extra=mtp)
         first = r.integer("first_k_dense_replace", default=3, low=0)
         places = [k == "sparse" for k in kinds_ffn] if kinds_ffn else [i >= first for i in range(n)]
-    r.skip("swiglu_limits", "swiglu_limits_shared", "n_shared_experts", "use_moe_router_bias", "use_moe", "yarn_only_types")
+    r.skip(
+        "swiglu_limits", "swiglu_limits_shared", "n_shared_experts", "use_moe_router_bias", "use_moe", "yarn_only_types"
+    )
     r.skip("use_qk_norm", "num_local_experts", "moe_router_activation", "norm_expert_weight", "need_fp32_gate", "sink")
     r.skip("partial_rotary_factors", "use_rope_layers", "mtp_layer_types", "mtp_mlp_layer_types", "moe_every_n_layer")
     routed = moe(
@@ -534,6 +540,22 @@ def step37(r: Reader) -> Draft:
     return draft
 
 
+def per_layer_overrides(r: Reader, n: int, known: tuple[str, ...]) -> dict[int, dict[str, int]]:
+    """transformers 5's per_layer_config: layer number -> {key: value}, keys out of `known` only."""
+    section = r.section("per_layer_config")
+    out: dict[int, dict[str, int]] = {}
+    if section is None:
+        return out
+    for key in section.config:
+        if not str(key).isdigit() or int(str(key)[:9]) >= n:
+            raise r.refuse("per_layer_config", f"names layer {str(key)[:20]!r}, but there are {n} layers")
+        inner = section.section(key)
+        if inner is not None:
+            out[int(key)] = {k: inner.integer(k) for k in known if inner.has(k)}
+            inner.finish("per_layer_config")
+    return out
+
+
 def step_shape(r: Reader) -> tuple[int, int, int, int]:
     """(hidden, heads, kv_heads, head_dim); num_attention_groups is Step's name for KV heads."""
     hidden, heads = r.integer("hidden_size"), r.integer("num_attention_heads")
@@ -549,7 +571,13 @@ def mimo_v2(r: Reader) -> Draft:
     flags = r.integers("hybrid_layer_pattern", n, high=1)
     kinds = r.words("layer_types", n, known=(FULL, SLIDING))
     slides = [k == SLIDING for k in kinds] if kinds else [bool(v) for v in flags or [0] * n]
-    r.skip("hybrid_layer_pattern", "attention_chunk_size", "hybrid_block_size", "sliding_window_size", "add_swa_attention_sink_bias")
+    r.skip(
+        "hybrid_layer_pattern",
+        "attention_chunk_size",
+        "hybrid_block_size",
+        "sliding_window_size",
+        "add_swa_attention_sink_bias",
+    )
     size = r.integer("sliding_window", "sliding_window_size", default=None)
     if any(slides) and size is None:
         raise RoutelineError("hybrid_layer_pattern names windowed layers but the config has no sliding_window")
@@ -560,8 +588,8 @@ def mimo_v2(r: Reader) -> Draft:
         hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, v_head_dim=v_dim, bias=bias, sinks=sinks_full
     )
     swa_heads = r.integer("swa_num_attention_heads", default=heads)
-    # transformers' config drops the swa_* keys; the released checkpoint doubles the KV heads there
-    swa_kv = r.integer("swa_num_key_value_heads", default=kv)
+    # without swa_* keys (transformers' own files) its code doubles the KV heads of windowed layers
+    swa_kv = r.integer("swa_num_key_value_heads", default=2 * kv)
     swa = attention(
         hidden=hidden,
         heads=swa_heads,
@@ -606,7 +634,13 @@ def laguna(r: Reader) -> Draft:
     per = r.per_layer("num_attention_heads_per_layer", layers=n, default=heads)
     spans = windows(r, n, default=[False] * n)
     gating = r.config.get("gating", True)
-    r.skip("gating", "moe_router_logit_softcapping", "moe_routed_scaling_factor", "swa_attention_sink_enabled", "qk_norm_type")
+    r.skip(
+        "gating",
+        "moe_router_logit_softcapping",
+        "moe_routed_scaling_factor",
+        "swa_attention_sink_enabled",
+        "qk_norm_type",
+    )
     if gating not in (True, False, "per-head", "per-element"):
         raise r.refuse("gating", "is not understood; known: true, false, per-head, per-element")
     bias = r.flag("attention_bias", default=False)
@@ -680,7 +714,14 @@ def afmoe(r: Reader) -> Draft:
     spans = windows(r, n, default=every(n, period))
     on = r.flag("attention_bias", default=False)
     hidden, heads, kv, mix = mixers(
-        r, n, spans, qk_norm="head", bias=on, out_bias=on, pre=("input_layernorm", "post_attention_layernorm"), gated=True
+        r,
+        n,
+        spans,
+        qk_norm="head",
+        bias=on,
+        out_bias=on,
+        pre=("input_layernorm", "post_attention_layernorm"),
+        gated=True,
     )
     first = r.integer("num_dense_layers", "first_k_dense_replace", default=1, low=0)
     width = r.integer("moe_intermediate_size")
@@ -720,6 +761,6 @@ def granite_moe(r: Reader) -> Draft:
 
 def cohere2_moe(r: Reader) -> Draft:
     """Cohere 2 MoE is known by name only: its shared experts and placement were not checked."""
-    raise RoutelineError("Cohere2MoeForCausalLM is not understood; the nearest known architecture is Cohere2ForCausalLM")
-
-
+    raise RoutelineError(
+        "Cohere2MoeForCausalLM is not understood; the nearest known architecture is Cohere2ForCausalLM"
+    )

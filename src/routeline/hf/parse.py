@@ -61,8 +61,9 @@ def merged(config: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]
         outer = {k: v for k, v in config.items() if k != key}
         text = dict(outer) | {k: v for k, v in inner.items() if v is not None or k not in outer}
         text["architectures"] = config.get("architectures")
-        if "tie_word_embeddings" in outer and "tie_word_embeddings" in inner:
-            text["tie_word_embeddings"] = inner["tie_word_embeddings"]
+        inside, above = inner.get("tie_word_embeddings"), outer.get("tie_word_embeddings")
+        if inside is not None and above is not None and str(config.get("transformers_version", "")).startswith("5"):
+            text["tie_word_embeddings"] = above  # transformers 5 reads the outer flag, 4 the text config's
         return text, outer
     return dict(config), config
 

@@ -42,6 +42,17 @@ def _hit(pattern: str, name: str) -> bool:
     return _inside(pattern, name)
 
 
+MATRICES = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
+EXPERT = re.compile(r"\.experts\.\d+(?=\.|$)")
+LAST = re.compile(r"\.(w[123])$")
+
+
+def canonical(pattern: str) -> str:
+    """One expert stands for all, and w1, w3, w2 are gate, up and down."""
+    pattern = EXPERT.sub(".experts", pattern)
+    return LAST.sub(lambda m: "." + MATRICES[m[1]], pattern)
+
+
 class Patterns:
     """A set of patterns, those that name one layer held apart so that a look-up touches few."""
 
@@ -55,6 +66,8 @@ class Patterns:
                 raise RoutelineError(
                     f"quantization pattern {shorten(p)!r} must be text of at most {LONGEST} characters"
                 )
+            if not p.startswith("re:"):
+                p = canonical(p)
             found = None if p.startswith("re:") else LAYER.match(p)
             if found and "*" not in found[1] and "?" not in found[1]:
                 if OTHER_TOWER.search(found[1]):

@@ -49,7 +49,9 @@ def uncounted_mtp(r: Reader, draft: Draft, *keys: str) -> None:
     n = r.integer(*(keys or ("num_nextn_predict_layers",)), default=None, low=0, high=64)
     if n:
         draft.mtp_layers = n
-        r.warn(f"{n} multi-token-prediction layer(s) are announced but not counted: the config does not give their shape")
+        r.warn(
+            f"{n} multi-token-prediction layer(s) are announced but not counted: the config does not give their shape"
+        )
 
 
 def qwen3(r: Reader) -> Draft:
@@ -254,7 +256,9 @@ def opt(r: Reader) -> Draft:
         vocab=vocab(r),
         heads=heads,
         kv_heads=heads,
-        layers=stack([mix.plus(*norms(hidden, *names, bias=True))] * n, [ffn.plus(*norms(hidden, *last, bias=True))] * n),
+        layers=stack(
+            [mix.plus(*norms(hidden, *names, bias=True))] * n, [ffn.plus(*norms(hidden, *last, bias=True))] * n
+        ),
         tied=tied(r, True),
         extra=[
             vector("embed_positions", positions, part="other"),
@@ -291,7 +295,13 @@ def falcon(r: Reader) -> Draft:
     count = r.integer("num_ln_in_parallel_attn", default=2 if new else 1, high=2)
     head_dim = head_width(r, hidden, heads)
     mix = attention(
-        hidden=hidden, heads=heads, kv_heads=kv_heads, head_dim=head_dim, bias=bias, out_bias=bias, prefix="self_attention."
+        hidden=hidden,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=head_dim,
+        bias=bias,
+        out_bias=bias,
+        prefix="self_attention.",
     )
     ffn = dense(hidden, r.integer("ffn_hidden_size", default=4 * hidden), matrices=2, bias=bias)
     second = count == 2 or not parallel
@@ -409,9 +419,7 @@ def nas_attention(a: Reader, hidden: int, heads: int, head_dim: int, bias: bool)
         raise a.refuse("n_heads_in_group", f"must divide num_attention_heads={heads}")
     kv = heads // group
     span = math.inf if window is None else float(window)
-    block = attention(
-        hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, window=span, bias=bias, out_bias=bias
-    )
+    block = attention(hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, window=span, bias=bias, out_bias=bias)
     return block.plus(*norms(hidden, "input_layernorm")), kv
 
 
@@ -427,4 +435,3 @@ def nas_ffn(f: Reader, hidden: int, bias: bool) -> Block:
         width = int(2 * f.number("ffn_mult", high=1000.0) * hidden / 3)
         width = max(256, -(-width // 256) * 256)
     return dense(hidden, width, bias=bias).plus(*norms(hidden, "post_attention_layernorm"))
-

@@ -182,7 +182,7 @@ class Reader:
             if SUSPICIOUS.search(name) and not off:
                 raise RoutelineError(
                     f"config key {shorten(self.label(name))}={shorten(value, 60)} is not understood for "
-                    f"{architecture}; it may change the counts, so no answer is given (remove the key if it has no effect)"
+                    f"{architecture}; it may change the counts, so no answer is given (remove it if it has no effect)"
                 )
             strange.append(shorten(name, 40))
         if strange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 _BY_FUNCTION = {
     "plain:llama": "LlamaForCausalLM LLaMAForCausalLM YiForCausalLM AquilaForCausalLM",
     "plain:mistral": "MistralForCausalLM Ministral3ForCausalLM Mistral3ForConditionalGeneration",
-    "plain:qwen2": "Qwen2ForCausalLM MiMoForCausalLM Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration",
+    "plain:qwen2": "Qwen2ForCausalLM MiMoForCausalLM Qwen2_5_VLForConditionalGeneration",
     "plain:qwen3": "Qwen3ForCausalLM Qwen3VLForConditionalGeneration",
     "plain:smollm3": "SmolLM3ForCausalLM",
     "plain:seed_oss": "SeedOssForCausalLM",

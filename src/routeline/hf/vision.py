@@ -34,12 +34,13 @@ def towers(r: Reader, architecture: str) -> list[Weight]:
 DEFAULTED = ("Llama4ForConditionalGeneration",)
 """Classes that build a vision tower even where the config leaves it out."""
 
-OUTER = (
+_OUTER = (
     "vision_soft_tokens_per_image image_seq_length image_grid_pinpoints multimodal_projector_bias process_image_mode "
     "projector_hidden_act projector_hidden_size img_token_compression_config out_hidden_size spatial_merge_size "
     "vision_feature_layer mm_tokens_per_image language_model_only mm_projector_type vision_start_token_id "
-    "understand_projector_stride projector_bias image_token_len patch_token_len num_image_token"
-).split()
+    "merged_hidden_size understand_projector_stride projector_bias image_token_len patch_token_len num_image_token"
+)
+OUTER = tuple(_OUTER.split())
 
 
 def _layers(v: Reader, *names: str) -> int:
@@ -84,8 +85,7 @@ def llama4(v: Reader, r: Reader, hidden: int) -> int:
     vision_out = v.integer("vision_output_dim", default=7680)
     positions = ((image // patch) ** 2 + 1) * h
     embed = 3 * patch * patch * h + h + positions + 4 * h
-    ratio = v.number("pixel_shuffle_ratio", default=0.5, low=0.01, high=1.0)
-    adapter = round(h / ratio**2) * into + into * out
+    adapter = width * into + into * out
     return embed + depth * _norm_block(h, width) + adapter + vision_out * hidden
 
 
@@ -94,7 +94,8 @@ def gemma3(v: Reader, r: Reader, hidden: int) -> int:
     h, width = v.integer("hidden_size"), v.integer("intermediate_size")
     patch, image = v.integer("patch_size"), v.integer("image_size")
     embed = v.integer("num_channels", default=3) * patch * patch * h + h + (image // patch) ** 2 * h
-    return embed + _layers(v, "num_hidden_layers") * _norm_block(h, width) + 2 * h + h * hidden + h
+    pooling = h + _norm_block(h, width) - 2 * h if v.flag("vision_use_head", default=True) else 0
+    return embed + _layers(v, "num_hidden_layers") * _norm_block(h, width) + 2 * h + pooling + h * hidden + h
 
 
 def gemma4(v: Reader, r: Reader, hidden: int) -> int:
@@ -134,6 +135,27 @@ def minimax_m3(v: Reader, r: Reader, hidden: int) -> int:
     return 3 * frames * patch * patch * h + 2 * h + depth * _norm_block(h, width) + stages + merged
 
 
+def pixtral(v: Reader, r: Reader, hidden: int) -> int:
+    """Pixtral tower of Mistral 3: gated MLP, rotary positions, no biases, patch merger and two projections."""
+    h, width, depth = v.integer("hidden_size"), v.integer("intermediate_size"), _layers(v, "num_hidden_layers")
+    patch, side = v.integer("patch_size"), r.integer("spatial_merge_size", default=2)
+    inner = v.integer("num_attention_heads") * v.integer("head_dim", default=h // v.integer("num_attention_heads"))
+    bias = 2 * hidden if r.flag("multimodal_projector_bias", default=False) else 0
+    layer = 4 * h * inner + 3 * h * width + 2 * h
+    return 3 * patch * patch * h + h + depth * layer + h + h * h * side**2 + h * hidden + hidden**2 + bias
+
+
+def step37(v: Reader, r: Reader, hidden: int) -> int:
+    """Step-3.5/3.7 tower: layer scales, two strided convolutions, one projection."""
+    h, depth = v.integer("hidden_size", "width"), v.integer("num_hidden_layers", "layers", high=MOST_LAYERS)
+    width = int(h * v.number("mlp_ratio", default=8960 / 1536, high=100.0))
+    patch, image = v.integer("patch_size"), v.integer("image_size")
+    embed = 3 * patch * patch * h + (image // patch) ** 2 * h + 2 * h
+    down = 9 * h * 2 * h + 2 * h + 9 * 2 * h * 4 * h + 4 * h
+    bias = hidden if r.flag("projector_bias", default=False) else 0
+    return embed + depth * (_norm_block(h, width) + 2 * h) + down + 4 * h * hidden + bias
+
+
 TOWERS: dict[str, Callable[[Reader, Reader, int], int]] = {
     "Qwen3VLForConditionalGeneration": qwen_vl,
     "Qwen3VLMoeForConditionalGeneration": qwen_vl,
@@ -145,4 +167,6 @@ TOWERS: dict[str, Callable[[Reader, Reader, int], int]] = {
     "Gemma4ForConditionalGeneration": gemma4,
     "MuseGlimmerForConditionalGeneration": muse_glimmer,
     "MiniMaxM3SparseForConditionalGeneration": minimax_m3,
+    "Mistral3ForConditionalGeneration": pixtral,
+    "Step3p7ForConditionalGeneration": step37,
 }
