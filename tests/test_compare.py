@@ -160,11 +160,26 @@ def test_ignore_fit_gives_a_marked_time():
     assert answer.verdict == "moe_infeasible"
 
 
+def test_a_batch_past_the_largest_is_forced_only_when_asked():
+    scenario = Scenario(context=131072.0, weights="fp8", cache="fp8", layout="tp8", tier="bandwidth", batch=64.0)
+    shown = run("8xH200", scenario)
+    assert shown.moe.fits
+    assert shown.moe.point.batch == 11
+    assert any("batch 64 does not fit, at most 11 does" in w for w in shown.warnings)
+    forced = run("8xH200", replace(scenario, ignore_fit=True))
+    assert not forced.moe.fits
+    assert forced.moe.point.batch == 64
+    assert forced.moe.point.step.seconds == pytest.approx(76.6e-3, rel=0.02)  # peers.md
+
+
 def test_a_given_batch_is_used_on_both_sides():
     answer = run("8xH200", Scenario(context=8192.0, weights="fp8", batch=64.0))
     assert answer.moe.point.batch == answer.dense.point.batch == 64
     assert answer.ratios["equal_batch"].at == 64
     assert answer.moe.point.max_batch > 64
+    free = run("8xH200", Scenario(context=8192.0, weights="fp8"))
+    assert answer.throughput_ratio == free.throughput_ratio != answer.ratios["equal_batch"].value
+    assert answer.ratios["tpot"].at == free.ratios["tpot"].at
     too_many = run("8xH200", Scenario(context=131072.0, weights="fp8", batch=4096.0))
     assert too_many.ratios["equal_batch"].value is None
     assert "does not admit batch 4096" in too_many.ratios["equal_batch"].reason

@@ -40,14 +40,18 @@ class Assumption:
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One model's half of the answer. `point` is None when it does not fit (or the forced one with
-    ignore_fit). weight_bytes: one copy [B]; cache_bytes: one sequence [B]."""
+    """One model's half of the answer. weight_bytes: one copy [B]; cache_bytes: one sequence [B].
+
+    point: at the batch asked for, else at the largest admissible one; where the model does not fit None,
+    or the forced point with ignore_fit. largest: at the largest admissible batch, whatever was asked.
+    """
 
     name: str
     counted: Counted
     options: Layout
     fits: bool
     point: Point | None
+    largest: Point | None
     weight_bytes: float
     cache_bytes: float
     devices_needed: int | None
@@ -230,6 +234,8 @@ def compare(
     reuse, headroom = _penalties(moe, rival, ratios["max_batch"], ground)
     device = cluster.device
     for one in (moe, rival):
+        if one.fits and one.reason:
+            warnings.append(f"{one.name}: {one.reason}; its numbers are for that")
         warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
     warnings += list(model.warnings)
     if ground.rates.network.nic is not math.inf and cluster.count > cluster.node and scenario.layout == "auto":
@@ -277,24 +283,22 @@ def _request_limits(model: Model, opponent: Model, scenario: Scenario) -> list[s
 def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, role: str) -> Side:
     counted = prepared(model, scenario)
     choice = options(counted, cluster, scenario, role)
-    if scenario.batch is not None:
+    largest = point = side.at_max(counted, ground, choice)
+    fits, reason = largest is not None, "" if largest else "not even one sequence fits beside the weights"
+    if largest is not None and scenario.batch is not None:
         point = side.at_batch(counted, ground, choice, float(scenario.batch))
-        best = side.at_max(counted, ground, choice)
-        fits = best is not None
-        reason = "" if point or not fits else f"batch {int(scenario.batch)} does not fit; at most {int(best.max_batch)}"  # type: ignore[union-attr]
-        point = point or (best if fits else None)
-    else:
-        point = side.at_max(counted, ground, choice)
-        fits, reason = point is not None, ""
-    if point is None:
-        reason = "not even one sequence fits beside the weights"
+        if point is None:
+            reason = f"batch {int(scenario.batch)} does not fit, at most {int(largest.max_batch)} does"
+            fits, point = not scenario.ignore_fit, largest
+    if not fits:
+        point = None
         if scenario.ignore_fit:
             point = side.at_batch(counted, ground, choice, float(scenario.batch or 1.0), fit=False)
     whole = layouts.pooled(1)
     node = max(cluster.node, int(cluster.device.domain))
     need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
     return Side(
-        name=model.name, counted=counted, options=choice, fits=fits, point=point,
+        name=model.name, counted=counted, options=choice, fits=fits, point=point, largest=largest,
         weight_bytes=float(side.memory.weights_per_device(counted, whole)),
         cache_bytes=float(side.memory.cache_per_device(counted, whole, ground.workload)),
         devices_needed=need, reason=reason,
@@ -308,7 +312,7 @@ def _again(one: Side, batch: float) -> Point | None:
 
 
 def _missing(moe: Side, rival: Side) -> str:
-    return "; ".join(f"{x.name} does not fit" for x in (moe, rival) if not x.fits)
+    return "; ".join(f"{x.name} does not fit: {x.reason}" for x in (moe, rival) if not x.fits)
 
 
 def _ratio(name: str, moe: Point | None, rival: Point | None, reason: str, at: float | None = None) -> Ratio:
@@ -320,11 +324,7 @@ def _ratio(name: str, moe: Point | None, rival: Point | None, reason: str, at: f
 def _at_max(moe: Side, rival: Side) -> Ratio:
     if not (moe.fits and rival.fits):
         return Ratio(name="max_batch", value=None, reason=_missing(moe, rival))
-    return _ratio("max_batch", _largest(moe), _largest(rival), "")
-
-
-def _largest(one: Side) -> Point | None:
-    return one.point
+    return _ratio("max_batch", moe.largest, rival.largest, "")
 
 
 def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
@@ -333,8 +333,8 @@ def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> 
     if scenario.batch is not None:
         batch = float(scenario.batch)
     else:
-        assert moe.point is not None and rival.point is not None
-        batch = min(moe.point.max_batch, rival.point.max_batch)
+        assert moe.largest is not None and rival.largest is not None
+        batch = min(moe.largest.max_batch, rival.largest.max_batch)
     a, b = (_again(x, batch) or side.at_batch(x.counted, ground, x.options, batch) for x in (moe, rival))
     absent = "; ".join(f"{x.name} does not admit batch {int(batch)}" for x, p in ((moe, a), (rival, b)) if p is None)
     return _ratio("equal_batch", a, b, absent, batch)
@@ -343,10 +343,10 @@ def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> 
 def _tpot(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
     if not (moe.fits and rival.fits):
         return Ratio(name="tpot", value=None, reason=_missing(moe, rival))
-    assert moe.point is not None
-    limit = float(scenario.tpot) if scenario.tpot is not None else moe.point.tpot
+    assert moe.largest is not None
+    limit = float(scenario.tpot) if scenario.tpot is not None else moe.largest.tpot
     own = scenario.tpot is None and not np.ndim(moe.options.tp)
-    a = moe.point if own else side.under_tpot(moe.counted, ground, moe.options, limit)
+    a = moe.largest if own else side.under_tpot(moe.counted, ground, moe.options, limit)
     b = side.under_tpot(rival.counted, ground, rival.options, limit)
     slow = "; ".join(
         f"{x.name} cannot reach {limit * 1e3:.4g} ms per token at any batch"

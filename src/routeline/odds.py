@@ -63,8 +63,7 @@ def ratios_at(answer: Comparison, q: Any) -> dict[str, np.ndarray]:
         if ratio.moe is None or name == "request":
             continue
         if name == "max_batch":
-            batch = np.maximum(limit if scenario.batch is None else np.minimum(limit, scenario.batch), 1.0)
-            allowed = limit >= (1.0 if scenario.batch is None else scenario.batch)
+            batch, allowed = np.maximum(limit, 1.0), limit >= 1.0
         elif name == "equal_batch":
             batch = np.full_like(limit, ratio.at)
             allowed = limit >= ratio.at
