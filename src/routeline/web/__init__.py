@@ -1,0 +1,1 @@
+"""The explorer: a page in the browser over the same calls as the command line. Needs the extra [web]."""

@@ -1,0 +1,108 @@
+"""Pieces of the page that every view uses: inert text, pictures, tables, downloads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from ..compare import Comparison
+from . import answers
+from .state import Choice
+
+_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$:~&=^])")
+
+
+def md(text: object) -> str:
+    """Text that Markdown, LaTeX and Streamlit's own directives leave as it is."""
+    return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def picture(choice: Choice, found: Comparison, name: str, **options: str) -> None:
+    """A chart with title, reading note, caption and a PNG to take away; a refusal is said instead."""
+    made = answers.picture(choice, name, found, **options)
+    if "refusal" in made:
+        st.info(md(made["refusal"]), icon=":material/block:")
+        return
+    st.subheader(md(made["title"]), anchor=False)
+    if made["note"]:
+        st.markdown(md(made["note"]))
+    specs = made["specs"]
+    places: Sequence[Any] = st.columns(min(made["columns"], len(specs))) if made["columns"] > 1 else [st] * len(specs)
+    for i, spec in enumerate(specs):
+        sized = {k: v for k, v in spec.items() if k != "width"} | {"width": "container"}
+        place = places[i % len(places)]
+        place.vega_lite_chart(spec=sized, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
+    st.caption(md(made["caption"]))
+    st.download_button(
+        "PNG",
+        data=lambda: answers.png(name, found, **options),
+        file_name=f"routeline-{name}.png",
+        mime="image/png",
+        key=f"png-{name}",
+        on_click="ignore",
+        icon=":material/download:",
+        type="tertiary",
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A plain table; every cell is inert text."""
+    lines = ["| " + " | ".join(md(h) or " " for h in head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(md(c) or " " for c in row) + " |" for row in rows]
+    st.markdown("\n".join(lines))
+
+
+GLOSSARY = """
+**A mixture-of-experts model (MoE)** holds many expert networks and sends each token through a few of them. It is
+cheap to compute with, but every expert must stay in memory, and the tokens of a batch spread thinly over experts.
+
+**Its matched dense model** is a plain model of the same quality. It has *q* times the parameters that the MoE uses
+per token. Nobody knows *q* exactly; the page *Quality evidence* shows what is published.
+
+**s** is the share of its parameters the MoE uses per token. **qs < 1** means the dense model is smaller than what the
+MoE keeps in memory. That holds for nearly every MoE at equal training tokens, so it settles nothing alone.
+
+**R** is the dense model's throughput over the MoE's on the same devices. Above 1 the dense model serves more tokens
+per second, below 1 the MoE does. R splits into two penalties: **reuse** (each fetched expert weight serves fewer
+tokens) and **headroom** (the MoE's weights leave less memory for sequences).
+
+**Tiers**: *bandwidth* counts bytes only, *ideal* is the full roofline with communication. Both are bounds, not
+predictions; *calibrated*, where offered, is fitted to measurements. The page *Accuracy* shows how well.
+
+The idea is that of [arXiv:2603.08960](https://arxiv.org/abs/2603.08960) ("The qs Inequality"); only its abstract is
+known to us and every derivation is Routeline's own.
+"""
+
+
+def glossary() -> None:
+    """What the words mean, for someone who never heard of them."""
+    with st.expander("New here? What the words mean", icon=":material/help:"):
+        st.markdown(GLOSSARY)
+
+
+def refusal(text: object) -> None:
+    """A refusal, in full, as loud as an answer."""
+    st.error(md(text), icon=":material/error:")
+
+
+def downloads(choice: Choice, found: Comparison) -> None:
+    """Report, CSV and JSON, each made when it is asked for."""
+    kinds = (
+        ("Report (HTML)", "report.html", "text/html", answers.as_report),
+        ("CSV", "comparison.csv", "text/csv", answers.as_csv),
+        ("JSON", "comparison.json", "application/json", answers.as_json),
+    )
+    with st.container(horizontal=True):
+        for label, file, mime, make in kinds:
+            st.download_button(
+                label,
+                data=lambda make=make: make(found),
+                file_name=f"routeline-{file}",
+                mime=mime,
+                key=f"get-{file}",
+                on_click="ignore",
+                icon=":material/download:",
+            )

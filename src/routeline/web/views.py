@@ -1,0 +1,196 @@
+"""The four views: compare, verdict map, quality evidence, accuracy against silicon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ..compare import Comparison
+from ..errors import RoutelineError
+from ..report import accuracy, command_of
+from ..units import show
+from . import answers, state
+from .parts import downloads, glossary, md, picture, refusal, table
+from .state import Choice
+
+ICON = Path(__file__).parent.parent / "data" / "favicon.png"
+
+PICTURES = {
+    "The two penalties": "waterfall",
+    "Over context": "throughput",
+    "Memory": "memory",
+    "Time of a step": "step",
+    "Speed per user": "interactivity",
+    "Whole requests": "request",
+    "Cluster size": "cluster",
+    "Roofline": "roofline",
+    "Fragmentation": "fragmentation",
+    "Expert width": "width",
+}
+
+
+def asked() -> tuple[Choice, Comparison | None]:
+    """The visitor's choice and its answer; a refusal is shown and gives None."""
+    choice: Choice = st.session_state["choice"]
+    try:
+        return choice, answers.answer(choice, st.session_state.get("uploaded"), allow_hub=st.session_state["allow_hub"])
+    except RoutelineError as error:
+        refusal(error)
+    except Exception:
+        refusal("this combination hit a fault in Routeline; change a setting, and please report the link above")
+    return choice, None
+
+
+def headline(found: Comparison) -> str:
+    """The verdict in a few words, Markdown, equally loud whoever wins."""
+    r = found.throughput_ratio
+    matched = found.opponent.architecture == "matched dense"
+    rival = "The dense model" if matched else "The opponent"
+    if found.verdict == "dense" and r is not None:
+        return f":blue[{rival} wins: {r:.3g} times the tokens per second]"
+    if found.verdict == "moe" and r is not None:
+        return f":orange[The MoE wins: {1 / r:.3g} times the tokens per second]"
+    return {
+        "tie": "A tie: both serve the same within 2%",
+        "moe_infeasible": f":blue[{rival} wins: the MoE does not fit]",
+        "dense_infeasible": ":orange[The MoE wins: its opponent does not fit]",
+    }.get(found.verdict, ":red[Neither model fits]")
+
+
+def compare() -> None:
+    """MoE or dense, on these devices?"""
+    from ..answer import ratio_rows, side_rows, verdict
+
+    st.title("Mixture of experts or dense?", anchor=False)
+    st.markdown(
+        "Which serves more tokens per second on the same devices: a mixture-of-experts model, or a dense model of the "
+        "same quality? Choose a model and devices in the sidebar; everything here follows."
+    )
+    glossary()
+    choice, found = asked()
+    if found is None:
+        return
+    with st.container(border=True):
+        st.header(headline(found), anchor=False)
+        st.markdown(md(verdict(found)))
+        _metrics(found)
+    for text in found.warnings[:6]:
+        st.warning(md(text), icon=":material/warning:")
+    st.subheader("The ratio under each rule", anchor=False)
+    rows = ratio_rows(found)
+    head = ("R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense", "why there is none")
+    width = 5 if any(row[4] for row in rows) else 4
+    table(head[:width], [row[:width] for row in rows])
+    picked = st.pills("Charts", list(PICTURES), default="The two penalties", key="picked", label_visibility="collapsed")
+    picture(choice, found, PICTURES[picked or "The two penalties"])
+    with st.expander("Every number", icon=":material/table:"):
+        from ..plots.data import labels
+
+        table(("", *labels(found)), side_rows(found))
+    with st.expander(f"Every assumption ({len(found.assumptions)})", icon=":material/fact_check:"):
+        from ..report import _ledger
+
+        table(*_ledger(found))
+    st.subheader("Take it with you", anchor=False)
+    downloads(choice, found)
+    st.caption("The address bar holds this exact scenario: copy it to share. The same on a command line:")
+    st.code(command_of(found), language="sh", wrap_lines=True)
+
+
+def _metrics(found: Comparison) -> None:
+    moe, dense = found.moe.point, found.dense.point
+    columns = st.columns(4)
+    if found.reuse_penalty is not None and found.headroom_gain is not None:
+        columns[0].metric("reuse penalty", f"{found.reuse_penalty:.3g}×", help="MoE over dense step time, same batch.")
+        columns[1].metric(
+            "headroom gain", f"{found.headroom_gain:.3g}×", help="What the memory left over buys in batch."
+        )
+    for column, label, point, one in ((columns[2], "MoE", moe, found.moe), (columns[3], "dense", dense, found.dense)):
+        if point is None or not one.fits:
+            need = f"needs {one.devices_needed} devices" if one.devices_needed else "on no size tried"
+            column.metric(label, "does not fit", need, delta_color="off", delta_arrow="off")
+        else:
+            rate, tpot = point.rate / found.cluster.count, show(point.tpot, "s", 3)
+            text = f"batch {point.batch:,.0f}, {tpot} per token"
+            column.metric(f"{label}, tokens/s per device", f"{rate:,.4g}", text, delta_color="off", delta_arrow="off")
+
+
+def verdict_map() -> None:
+    """R over two axes."""
+    from ..plots.grid import AXES
+
+    st.title("Where does which side win?", anchor=False)
+    st.markdown("Blue: the dense model serves more. Orange: the MoE does. The black line is where neither wins.")
+    choice, found = asked()
+    if found is None:
+        return
+    names = {k: v.split(" [")[0].split(",")[0] for k, v in AXES.items()}
+    left, right = st.columns(2)
+    x = left.selectbox("across", list(AXES), index=0, key="map-x", format_func=lambda k: names[k])
+    y = right.selectbox("up", [k for k in AXES if k != x], index=0, key="map-y", format_func=lambda k: names[k])
+    picture(choice, found, "map", x=x, y=y)
+
+
+def quality() -> None:
+    """What is known of q, and what the answer makes of it."""
+    st.title("What is known of q?", anchor=False)
+    st.markdown(
+        "The verdict rests on q: how large a dense model must be to match the MoE. It is evidence, not a setting. "
+        "Laws and measured pairs disagree, so the answer is a distribution."
+    )
+    choice, found = asked()
+    if found is None:
+        return
+    picture(choice, found, "q")
+    picture(choice, found, "evidence")
+    notes = getattr(found.q_evidence, "notes", ())
+    for text in notes:
+        st.markdown(f"- {md(text)}")
+    laws = getattr(found.q_evidence, "laws", ())
+    if laws:
+        with st.expander("Every law", icon=":material/gavel:"):
+            rows: list[tuple[Any, ...]] = [
+                (w.title, "–" if w.q is None else f"{w.q:.3g}", "yes" if w.in_range else "no", w.warning, w.source)
+                for w in laws
+            ]
+            table(("law", "q", "in range", "what to know", "source"), rows)
+    pairs = getattr(found.q_evidence, "pairs", ())
+    if pairs:
+        with st.expander("Every matched pair about this model", icon=":material/balance:"):
+            rows = [(p.benchmark, p.ladder, f"{p.q:.3g}", p.grade, p.weight_reason or "enters", p.note) for p in pairs]
+            table(("benchmark", "dense models", "q", "class", "use", "note"), rows)
+
+
+def silicon() -> None:
+    """How far predictions are from measurements."""
+    st.title("How accurate is this?", anchor=False)
+    choice, found = asked()
+    if found is not None:
+        st.markdown(f"**This answer.** {md(accuracy(found))}")
+    from . import measured
+
+    measured.show(choice)
+
+
+def run(*, allow_hub: bool) -> None:
+    """Draw the page the visitor is on."""
+    from .controls import sidebar
+
+    st.set_page_config(page_title="Routeline: MoE or dense?", page_icon=str(ICON), layout="wide")
+    page = st.navigation(
+        [
+            st.Page(compare, title="Compare", url_path="compare", default=True, icon=":material/compare_arrows:"),
+            st.Page(verdict_map, title="Verdict map", url_path="map", icon=":material/map:"),
+            st.Page(quality, title="Quality evidence", url_path="quality", icon=":material/school:"),
+            st.Page(silicon, title="Accuracy", url_path="accuracy", icon=":material/memory:"),
+        ],
+        position="top",
+    )
+    st.session_state["allow_hub"] = allow_hub
+    st.session_state["choice"] = sidebar(allow_hub=allow_hub)
+    page.run()
+
+
+__all__ = ["run", "state"]
