@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -143,7 +143,9 @@ def _aliases() -> dict[str, str]:
 @lru_cache(maxsize=256)
 def _from_catalogue(name: str) -> Model:
     raw = _read_json(os.path.join(FOLDER, f"{name}.json"))
-    return hf.parse(raw["config"], name=raw["name"], source=raw["source"], quant=raw.get("quant"))
+    model = hf.parse(raw["config"], name=raw["name"], source=raw["source"], quant=raw.get("quant"))
+    notes = tuple(raw.get("warnings", ()))
+    return replace(model, warnings=notes + model.warnings) if notes else model
 
 
 def _from_path(path: str) -> Model:

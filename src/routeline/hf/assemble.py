@@ -92,9 +92,10 @@ def build(r: Reader, draft: Draft, quantizer: Quantizer, *, name: str, source: s
     size = sum(g.count * sum(w.params for w in g.weights) for g in layers) + table.params + head.params
     if not math.isfinite(size) or size > MOST_PARAMETERS:
         raise RoutelineError(f"{architecture}: {size:.3g} parameters is beyond {MOST_PARAMETERS:.0e}; check the widths")
-    limit = r.integer(
-        "max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", default=None, high=10**9
-    )
+    limits = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "model_max_length")
+    named = next((k for k in limits if r.has(k)), limits[0])
+    limit = r.integer(named, default=None, high=10**9)
+    r.skip(*limits)
     return Model(
         name=name,
         architecture=architecture,

@@ -41,7 +41,8 @@ def windows(r: Reader, layers: int, *, default: list[bool] | None = None, active
 
     A window at or beyond the context limit, null, or switched off is no window.
     """
-    size = r.integer("sliding_window", "sliding_window_size", default=None, low=0) or None
+    size = r.integer("sliding_window", "sliding_window_size", default=None, low=-1)
+    size = None if size is None or size <= 0 else size
     limit = r.integer("max_position_embeddings", "n_positions", default=None, high=10**9)
     kinds = r.words("layer_types", layers, known=(FULL, SLIDING))
     if not active or size is None or (limit is not None and size >= limit):

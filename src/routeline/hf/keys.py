@@ -68,6 +68,9 @@ use_cache use_deterministic_attn use_dynamic_ntk use_flash_attn use_fp8_e4m3 use
 use_mamba_kernels use_mrope use_rmsnorm use_rope use_unified_vision_chunk video_placeholder video_token_id
 video_token_index vision_end_token_id vision_feature_layer vision_feature_select_strategy vision_start_token_id
 vision_token_id zloss
+position_embedding_type normalization_function use_flash_attention fuse_rms_norm fuse_linear use_fused_rms_norm
+model_parallel_size tensor_parallel_size tokenizer_type use_fast_tokenizer moe_gate_logit_dtype attn_mask_type
+using_split_qkv_in_self_attention load_balance_coeff hidden_dropout_rate embd_scale
 """
 
 INERT = frozenset(_NAMES.split())

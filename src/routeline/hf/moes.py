@@ -226,6 +226,7 @@ def grok(r: Reader) -> Draft:
         pre=("pre_attn_norm", "post_attn_norm"),
         post=("pre_moe_norm", "post_moe_norm"),
     )
+    r.skip("global_attn_every_n", "attn_temperature_len", "sliding_window_size")
     if residual:
         own = shared_ffn(draft.hidden, r.integer("intermediate_size"), "mlp.")
         draft.layers = widened(draft.layers, own)
@@ -252,6 +253,7 @@ def arctic(r: Reader) -> Draft:
     places = [(i + 1) % period == 0 for i in range(n)]
     residual = r.flag("parallel_attn_mlp_res", default=False)
     r.skip("use_residual", "enable_expert_tensor_parallelism", "moe_train_capacity_factor", "moe_min_capacity")
+    r.skip("moe_eval_capacity_factor", "moe_token_dropping", "enc_index")
     spans = windows(r, n)
     on = r.flag("attention_bias", default=False)
     hidden, heads, kv, mix = mixers(r, n, spans, bias=on, out_bias=on)
@@ -328,6 +330,9 @@ def hunyuan(r: Reader) -> Draft:
     )
     factor = r.integer("cla_share_factor", default=1) if r.flag("use_cla", default=False) else 1
     r.skip("cla_share_factor", "use_mixed_mlp_moe", "moe_layer_num_skipped", "num_media_embeds", "pool_type")
+    r.skip("org_vocab_size", "dense_list", "class_num", "add_classification_head", "position_embedding_xdrope")
+    r.skip(*(k for k in r.config if str(k).startswith(("vit_", "anyres_", "video_", "im_", "xdrope_"))))
+    r.text("norm_type", default="rms", known=("rms", "rms_norm", "hf_rms", "fused"))
     mixes = [own if i % factor == 0 else cross for i in range(n)]
     experts = r.per_layer("num_experts", layers=n)
     top_k = r.per_layer("moe_topk", "num_experts_per_tok", layers=n, default=1)
@@ -389,13 +394,14 @@ def ernie(r: Reader) -> Draft:
     places = [start <= i <= end and (i + 1) % period == 0 for i in range(n)]
     width = r.integer("moe_intermediate_size")
     r.skip("moe_use_aux_free", "moe_use_hard_gate", "moe_multimodal_dispatch_use_allgather", "moe_norm_min")
+    r.skip("moe_gate", "compression_ratio", "moe_dense_experts_token_type_id", "moe_group")
     routed = moe(
         r,
         hidden=hidden,
         experts=r.integer("moe_num_experts"),
         top_k=r.integer("moe_k", default=6),
         width=width,
-        shared=r.integer("moe_num_shared_experts", default=2, low=0) * width,
+        shared=r.integer("moe_num_shared_experts", low=0) * width,
         router_bias=True,
     ).plus(*norms(hidden, *POST))
     ffn = dense(hidden, r.integer("intermediate_size"), bias=bias).plus(*norms(hidden, *POST))
@@ -462,6 +468,7 @@ def step3(r: Reader) -> Draft:
         shared_name="share_expert.",
         prefix="moe.",
     ).plus(*norms(hidden, *POST))
+    r.skip("use_moe", "moe_dynamic_exp_p", "vision_select_layer", "use_im_start_end", "norm_expert_weight")
     ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))
     return Draft(
         hidden=hidden,

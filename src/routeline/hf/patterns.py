@@ -12,6 +12,8 @@ from ..errors import RoutelineError, shorten
 LAYER = re.compile(r"^(.*?)(?:^|\.)(layers|h|blocks)\.(\d+)(?=[.*]|$)(.*)$", re.S)
 OTHER_TOWER = re.compile(r"vis|audio|mm_|encoder\.|image|mtp")
 ALIASES = {"attn.wq_a": "attn.fused_wqa_wkv", "attn.wkv": "attn.fused_wqa_wkv"}
+NUMBERED = re.compile(r"layers\\?\.(\([0-9|\[\]-]+\)|\d+)")
+"""A layer number, or a choice of them in brackets, inside a pattern."""
 MOST = 200_000
 LONGEST = 500
 
@@ -61,13 +63,12 @@ class Patterns:
         self.by_layer: dict[int, set[str]] = {}
         self.by_prefix: list[tuple[str, str]] = []
         self.mtp: list[str] = []
-        for count, p in enumerate(patterns):
-            if not isinstance(p, str) or len(p) > LONGEST or count >= MOST:
+        for count, given in enumerate(patterns):
+            if not isinstance(given, str) or len(given) > LONGEST or count >= MOST:
                 raise RoutelineError(
-                    f"quantization pattern {shorten(p)!r} must be text of at most {LONGEST} characters"
+                    f"quantization pattern {shorten(given)!r} must be text of at most {LONGEST} characters"
                 )
-            if not p.startswith("re:"):
-                p = canonical(p)
+            p = given if given.startswith("re:") else canonical(given)
             found = None if p.startswith("re:") else LAYER.match(p)
             if found and "*" not in found[1] and "?" not in found[1]:
                 if OTHER_TOWER.search(found[1]):
@@ -85,7 +86,8 @@ class Patterns:
     def signature(self, layer: int) -> tuple:
         """Equal for layers that the patterns treat alike (patterns without a layer number aside)."""
         prefixed = tuple(rest for number, rest in self.by_prefix if str(layer).startswith(number))
-        return frozenset(self.by_layer.get(layer, ())), prefixed
+        numbered = tuple(_reaches(p, layer) for p in self.anywhere if NUMBERED.search(p))
+        return frozenset(self.by_layer.get(layer, ())), prefixed, numbered
 
     def match(self, name: str, layer: int | None, prefix: str, mtp: bool = False) -> bool:
         """Does a pattern cover weight `name` of `layer` (None: outside the layers)?"""
@@ -106,6 +108,14 @@ class Patterns:
             if any(str(layer).startswith(d) and _local(rest, n) for d, rest in self.by_prefix):
                 return True
         return mtp and any(_hit(p, f"mtp.layers.0.{n}") for p in self.mtp for n in names)
+
+
+def _reaches(pattern: str, layer: int) -> object:
+    """Whether an expression's layer number can be `layer`; the number itself where that cannot be told."""
+    found = NUMBERED.search(pattern)
+    if found is None or not pattern.startswith("re:"):
+        return layer
+    return bool(_regex(found[1]).fullmatch(str(layer)))
 
 
 def _local(rest: str, name: str) -> bool:

@@ -178,7 +178,7 @@ def cohere2(r: Reader) -> Draft:
     r.flag("use_parallel_block", default=True)
     r.flag("use_gated_activation", default=True)
     r.flag("use_qk_norm", default=False)
-    r.skip("order_of_interleaved_layers", "use_parallel_embedding", "use_embedding_sharing")
+    r.skip("order_of_interleaved_layers", "use_parallel_embedding", "use_embedding_sharing", "layer_switch")
     return plain(r, tie=True, post=(), window="on", period=0 if r.has("layer_types") else 4)
 
 

@@ -41,7 +41,7 @@ _BY_FUNCTION = {
     "moes:olmoe": "OlmoeForCausalLM",
     "moes:flex_olmo": "FlexOlmoForCausalLM",
     "moes:grok": "Grok1ModelForCausalLM GrokForCausalLM Grok1ForCausalLM",
-    "moes:glm4_moe": "Glm4MoeForCausalLM",
+    "moes:glm4_moe": "Glm4MoeForCausalLM Glm4vMoeForConditionalGeneration",
     "moes:dots1": "Dots1ForCausalLM",
     "moes:solar_open": "SolarOpenForCausalLM",
     "moes:hy3": "HYV3ForCausalLM",

@@ -35,10 +35,11 @@ DEFAULTED = ("Llama4ForConditionalGeneration",)
 """Classes that build a vision tower even where the config leaves it out."""
 
 _OUTER = (
-    "vision_soft_tokens_per_image image_seq_length image_grid_pinpoints multimodal_projector_bias process_image_mode "
-    "projector_hidden_act projector_hidden_size img_token_compression_config out_hidden_size spatial_merge_size "
-    "vision_feature_layer mm_tokens_per_image language_model_only mm_projector_type vision_start_token_id "
-    "merged_hidden_size understand_projector_stride projector_bias image_token_len patch_token_len num_image_token"
+    "vision_soft_tokens_per_image audio_soft_tokens_per_image image_seq_length image_grid_pinpoints "
+    "multimodal_projector_bias process_image_mode projector_hidden_act projector_hidden_size "
+    "img_token_compression_config out_hidden_size spatial_merge_size vision_feature_layer mm_tokens_per_image "
+    "language_model_only mm_projector_type vision_start_token_id merged_hidden_size "
+    "understand_projector_stride projector_bias image_token_len patch_token_len num_image_token "
 )
 OUTER = tuple(_OUTER.split())
 
