@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from .numeric import choose, clip, maximum
 
@@ -75,8 +78,28 @@ def ranks_reached(ranks: Any, top_k: Any, groups: Any = 1.0, kept: Any = 1.0) ->
     """Expected distinct expert-parallel ranks that one token is sent to [-].
 
     g * (1 - (1 - 1/g)**k) over the g ranks its experts can be on; group-limited routing (DeepSeek-V3:
-    4 of 8 groups, arXiv:2412.19437 section 2.1.2) leaves ranks * kept/groups of them. A token's copy is
-    sent once per rank, however many of its experts live there.
+    4 of 8 groups, arXiv:2412.19437 section 2.1.2) leaves g = ranks * kept/groups of them. Fewer ranks than
+    groups hold several groups each, of which j are kept with hypergeometric chance and then missed with
+    (1 - j/kept)**k. A token's copy is sent once per rank, however many of its experts live there. Experts are drawn with replacement here,
+    which understates the ranks by at most 5% (tests/test_comm.py simulates it).
     """
     reachable = maximum(ranks * kept / groups, 1.0)
-    return reachable * (1.0 - (1.0 - 1.0 / reachable) ** top_k)
+    reached = reachable * (1.0 - (1.0 - 1.0 / reachable) ** top_k)
+    if np.ndim(groups) or np.ndim(kept) or groups <= 1.0:
+        return reached
+    if np.ndim(ranks) == 0:
+        return _few_ranks(float(ranks), top_k, int(groups), int(kept)) if ranks < groups else reached
+    few = sorted({float(n) for n in np.ravel(ranks) if n < groups})
+    for n in few:
+        reached = np.where(np.asarray(ranks) == n, _few_ranks(n, top_k, int(groups), int(kept)), reached)
+    return reached
+
+
+def _few_ranks(ranks: float, top_k: Any, groups: int, kept: int) -> Any:
+    """Ranks reached where each holds groups/ranks whole groups."""
+    own = max(round(groups / ranks), 1)
+    missed: Any = 0.0
+    for j in range(max(0, kept - (groups - own)), min(own, kept) + 1):
+        chance = math.comb(own, j) * math.comb(groups - own, kept - j) / math.comb(groups, kept)
+        missed = missed + chance * (1.0 - j / kept) ** top_k
+    return ranks * (1.0 - missed)

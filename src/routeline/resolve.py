@@ -78,6 +78,13 @@ def routing(text: str, asked: Model) -> Routing:
     """A Routing from 'uniform', 'balanced', 'zipf:1.2' or 'measured:FILE'."""
     from . import routing as rules
 
+    kind, _, path = text.partition(":")
+    if kind == "measured":
+        from .routing_file import read
+
+        if not path:
+            raise RoutelineError("measured routing needs a file: measured:FILE with counts or probabilities")
+        return read(path, asked)
     return rules.parse(text)
 
 
