@@ -4,18 +4,24 @@
 side as text. No arithmetic beyond ratios of numbers that the Comparison already holds.
 """
 
+from .extras import Extras, extras
 from .payload import SCHEMA_VERSION, clean, payload
-from .rows import part_rows, point_rows, ratio_rows, side_rows
-from .words import limits, verdict
+from .rows import break_even_rows, part_rows, point_rows, ratio_rows, side_rows
+from .words import limits, request_line, short_name, verdict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Extras",
+    "break_even_rows",
     "clean",
+    "extras",
     "limits",
     "part_rows",
     "payload",
     "point_rows",
     "ratio_rows",
+    "request_line",
+    "short_name",
     "side_rows",
     "verdict",
 ]

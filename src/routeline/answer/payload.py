@@ -11,6 +11,8 @@ from ..compare import Comparison, Ratio, Side
 from ..layouts import widths
 from ..roofline import ridge
 from ..side import Ground, Point
+from .extras import Extras, break_even_payload, evidence_payload, extras, request_payload
+from .words import limits, verdict
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes away; new keys do not raise it."""
@@ -20,10 +22,9 @@ FFN_PARTS = ("routed", "shared", "dense_ffn")
 NO_REQUEST = "no request shape: give --input and --output"
 
 
-def payload(answer: Comparison) -> dict[str, Any]:
+def payload(answer: Comparison, known: Extras | None = None) -> dict[str, Any]:
     """Every number of an answer as plain JSON values in SI units; null where there is none, with a reason."""
-    from .words import limits, verdict
-
+    known = known or extras(answer)
     ratios = {name: answer.ratios.get(name) for name in RATIOS} | answer.ratios
     asked = answer.scenario
     out = {
@@ -38,10 +39,10 @@ def payload(answer: Comparison) -> dict[str, Any]:
         "q": answer.q,
         "qs": answer.qs,
         "q_source": answer.q_source,
-        "q_evidence": answer.q_evidence,
+        "q_evidence": evidence_payload(answer, known.odds),
         "verdict": answer.verdict,
-        "sentence": verdict(answer),
-        "not_established": limits(answer),
+        "sentence": verdict(answer, known),
+        "not_established": limits(answer, known),
         "throughput_ratio": answer.throughput_ratio,
         "ratios": {k: r.value if r else None for k, r in ratios.items()},
         "ratio_reasons": {k: _reason(r) for k, r in ratios.items() if r is None or r.value is None},
@@ -50,6 +51,8 @@ def payload(answer: Comparison) -> dict[str, Any]:
         "headroom_gain": answer.headroom_gain,
         "moe": side_payload(answer.moe, answer.ground),
         "dense": side_payload(answer.dense, answer.ground),
+        "request": request_payload(known.request, known.illustrated),
+        "break_even": break_even_payload(dict(known.break_evens)),
         "assumptions": [
             {"name": a.name, "value": a.value, "unit": a.unit, "kind": a.kind, "source": a.source, "default": a.default}
             for a in answer.assumptions
@@ -158,7 +161,7 @@ _WITH_POINT = (
 
 
 def clean(value: Any) -> Any:
-    """A value as JSON holds it: NumPy numbers become floats, whole numbers ints, dataclasses objects, NaN and inf null."""
+    """A value as JSON holds it: NumPy numbers as plain ones, whole numbers as ints, NaN and inf as null."""
     if value is None or isinstance(value, (str, bool)):
         return value
     if hasattr(value, "to_dict"):

@@ -7,10 +7,12 @@ from typing import Any
 from ..compare import Comparison, Ratio
 from ..side import Point
 from ..units import show
+from .extras import Extras
 from .payload import bound, ffn_intensity, resident
 from .words import NAMES
 
 Row = tuple[str, str, str]
+LEADERS = {"dense": "dense", "moe": "MoE"}
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -18,7 +20,7 @@ def number(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
     value = float(value)
-    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:,.{digits}g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def side_rows(answer: Comparison) -> list[Row]:
@@ -39,9 +41,12 @@ def side_rows(answer: Comparison) -> list[Row]:
         add("smallest cluster that would do", *(f"{s.devices_needed:,}" if s.devices_needed else "none" for s in sides))
     add("parameters", *(show(_total(s), "count") for s in sides))
     add("weights, one copy", *(show(s.weight_bytes, "B") for s in sides))
-    each("weights resident, all devices", lambda p: show(resident(p, ground), "B"))
+    if any(points):
+        each("weights resident, all devices", lambda p: show(resident(p, ground), "B"))
     add(f"cache of one sequence ({sides[0].counted.cache})" if sides[0].counted.cache == sides[1].counted.cache
         else "cache of one sequence", *(show(s.cache_bytes, "B") for s in sides))  # fmt: skip
+    if not any(points):
+        return rows
     each("layout", lambda p: str(p.layout))
     each("largest batch [sequences]", lambda p: number(p.max_batch))
     if scenario.batch is not None:
@@ -93,6 +98,8 @@ def part_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
 
 def ratio_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
     """(what is held equal, R, batches MoE / dense, tokens/s MoE / dense, why there is none)."""
+    if not (answer.moe.fits and answer.dense.fits):
+        return []
     return [
         (
             _label(name, r),
@@ -118,3 +125,30 @@ def _label(name: str, ratio: Ratio) -> str:
     if name == "tpot" and ratio.at is not None:
         return f"at most {show(ratio.at, 's')} per token"
     return NAMES.get(name, name)
+
+
+def break_even_rows(answer: Comparison, known: Extras) -> list[tuple[str, str, str, str]]:
+    """(variable, of which R, where the verdict turns, layout): every break-even sought.
+
+    Where a side does not fit, only those that exist.
+    """
+    rows, fits = [], answer.moe.fits and answer.dense.fits
+    for name, several in known.break_evens.items():
+        for one in several:
+            if not fits and not one.crossings:
+                continue
+            turns = "; ".join(f"{quantity(c.value, one.unit)} ({LEADERS[c.above]} ahead above)" for c in one.crossings)
+            form = NAMES.get(one.ratio, one.form) if one.ratio else one.form
+            rows.append((name.replace("_", " "), form, turns or one.why_none(), _where(one.layout)))
+    return rows
+
+
+def _where(layout: str) -> str:
+    """A break-even's layout, short: 'auto', 'pooled', 'as chosen'."""
+    return "as chosen" if layout.startswith("MoE ") else layout.split(" (", maxsplit=1)[0]
+
+
+def quantity(value: float, unit: str) -> str:
+    """A break-even with its unit: '4,522 tokens', '2.92 tokens per step', '15.9'."""
+    shown = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    return shown if unit in ("", "-") else f"{shown} {unit}"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from ..compare import Comparison, Side
+import re
+
+from ..compare import TIE, Comparison, Side
+from ..requests import Requests
+from ..requests import sentence as request_sentence
 from ..units import show
+from .extras import Extras, extras
 
 NAMES = {
     "max_batch": "largest batches",
@@ -14,12 +19,13 @@ NAMES = {
 """What each ratio compares, in words."""
 
 
-def verdict(answer: Comparison) -> str:
+def verdict(answer: Comparison, known: Extras | None = None) -> str:
     """Who wins, by how much, where, and what is not established: one sentence.
 
-    "Dense wins: its matched dense model (75.1 B, q = 2) serves 4.53x the tokens/s of DeepSeek-V3 ...".
+    "Dense wins: the matched dense model of 75.1 B serves 4.53x the tokens/s of DeepSeek-V3 ...".
     """
-    return f"{_outcome(answer)} ({_setting(answer)}); not established: {', '.join(limits(answer))}."
+    known = known or extras(answer)
+    return f"{_outcome(answer)} ({_setting(answer)}); not established: {', '.join(limits(answer, known))}."
 
 
 def _setting(answer: Comparison) -> str:
@@ -27,13 +33,18 @@ def _setting(answer: Comparison) -> str:
     shown = [str(p.layout) if p is not None else "none" for p in (m, d)]
     layout = f"layout {shown[0]}" if shown[0] == shown[1] else f"layouts {shown[0]} and {shown[1]}"
     return (
-        f"{show(answer.scenario.context, 'tokens')} context, {answer.cluster.name}, q = {answer.q:.3g}, {layout}, "
-        f"tier {answer.ground.efficiency.name}"
+        f"{show(answer.scenario.context, 'tokens')} context, {answer.cluster.name}, q = {answer.q:.3g}, "
+        f"{layout + ', ' if m or d else ''}tier {answer.ground.efficiency.name}"
     )
 
 
+def short_name(one: Side) -> str:
+    """A side's name for a column head: 'matched dense (same attention)' for a dense match."""
+    return re.sub(r"^dense match of .*(\([a-z ]+\))$", r"matched dense \1", one.name)
+
+
 def rival(answer: Comparison) -> str:
-    """The opponent by name: 'its matched dense model of 75.1 B' or 'Llama-3.1-70B'."""
+    """The opponent by name: 'the matched dense model of 75.1 B' or 'Llama-3.1-70B'."""
     from ..counts import total
 
     if answer.opponent.architecture == "matched dense":
@@ -44,36 +55,32 @@ def rival(answer: Comparison) -> str:
 def _outcome(answer: Comparison) -> str:
     moe, other, kind = answer.model.name, rival(answer), answer.verdict
     if kind == "neither_fits":
-        return f"Neither fits: {moe} needs {_needs(answer.moe)} and {other} {_needs(answer.dense)}"
+        return f"Neither fits: {moe} {_unfit(answer.moe)}, and {other} {_unfit(answer.dense)}"
     if kind == "moe_infeasible":
-        return f"Dense by default: {moe} does not fit and needs {_needs(answer.moe)}, while {other} {_serves(answer.dense)}"
+        return f"Dense by default: {moe} {_unfit(answer.moe)}, while {other} {_serves(answer.dense)}"
     if kind == "dense_infeasible":
-        return (
-            f"MoE by default: {other} does not fit and needs {_needs(answer.dense)}, while {moe} {_serves(answer.moe)}"
-        )
-    ratio = answer.throughput_ratio
-    assert ratio is not None and answer.moe.point is not None and answer.dense.point is not None
-    batches = f"batch {answer.moe.point.batch:,.0f} against {answer.dense.point.batch:,.0f}"
-    if kind == "tie":
-        head = f"A tie: {other} serves {ratio:.2f}x the tokens/s of {moe}, {batches}"
-    elif kind == "dense":
-        head = f"Dense wins: {other} serves {ratio:.2f}x the tokens/s of {moe}, {batches}"
-    else:
-        head = f"MoE wins: {moe} serves {1 / ratio:.2f}x the tokens/s of {other}, {batches.replace('batch ', 'batch ')}"
-    return head + _weakest(answer)
+        return f"MoE by default: {other} {_unfit(answer.dense)}, while {moe} {_serves(answer.moe)}"
+    ratio, pair = answer.throughput_ratio or 1.0, answer.ratios["max_batch"]
+    ahead, behind, factor, first, second = (
+        (moe, other, 1.0 / ratio, pair.moe, pair.dense) if kind == "moe" else (other, moe, ratio, pair.dense, pair.moe)
+    )
+    head = {"dense": "Dense wins", "moe": "MoE wins"}.get(kind, "A tie")
+    batches = f", batch {first.batch:,.0f} against {second.batch:,.0f}" if first and second else ""
+    return f"{head}: {ahead} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
 
 
 def _weakest(answer: Comparison) -> str:
     """The comparison that is kindest to the loser, with its number: a headline must not hide it."""
-    dense_ahead = (answer.throughput_ratio or 1.0) >= 1.0
+    dense_ahead = answer.verdict != "moe"
     known = {k: r.value for k, r in answer.ratios.items() if r.value is not None}
     pick = (min if dense_ahead else max)(known, key=lambda k: known[k])
     value = known[pick]
     if pick == "max_batch" or abs(value / known["max_batch"] - 1) < 0.005:
         return ""
-    shown = f"{value:.2f}x" if dense_ahead else f"{1 / value:.2f}x"
-    turned = (value < 1) == dense_ahead and abs(value - 1) > 0.02
-    return f", but only {shown} at {NAMES[pick]}" + (", where the verdict turns" if turned else "")
+    turned = abs(value - 1) > TIE and (value < 1) == dense_ahead
+    shown = f"{value if dense_ahead else 1 / value:.3g}x"
+    where = f"{'' if pick == 'request' else 'at '}{NAMES[pick]}"
+    return f", but only {shown} {where}" + (", where the verdict turns" if turned else "")
 
 
 def _serves(one: Side) -> str:
@@ -82,29 +89,69 @@ def _serves(one: Side) -> str:
     return f"serves {one.point.rate:,.0f} tokens/s at batch {one.point.batch:,.0f}"
 
 
-def _needs(one: Side) -> str:
+def _unfit(one: Side) -> str:
+    """'does not fit (not even one sequence ...) and needs 8 devices'."""
+    if one.largest is not None:
+        return f"does not run as asked ({one.reason})"
     n = one.devices_needed
-    return f"{n:,} devices" if n else "more devices than any cluster tried"
+    need = f"needs {n:,} of these devices" if n else "fits no cluster of these devices that was tried"
+    return f"does not fit and {need}"
 
 
-def limits(answer: Comparison) -> list[str]:
-    """What the answer rests on without evidence, most important first."""
-    out = []
-    if answer.opponent.architecture != "matched dense":
-        out.append(f"equal quality of {answer.model.name} and {answer.opponent.name}")
-    elif answer.scenario.q is not None:
-        out.append("that q is right (it was given)")
-    else:
-        out.append("that q is right (see q_source)" if not answer.q_source else f"q itself ({_short(answer.q_source)})")
+def limits(answer: Comparison, known: Extras | None = None) -> list[str]:
+    """What the answer does not settle, most important first."""
+    known = known or extras(answer)
+    out = [_quality(answer, known)]
     tier = answer.ground.efficiency.name
     if tier in ("bandwidth", "ideal"):
         out.append(f"real speeds (tier {tier} is a bound)")
     if answer.scenario.layout.strip().lower() == "pooled":
-        out.append("that any layout reaches the pooled ideal")
-    if "request" not in answer.ratios or answer.ratios["request"].value is None:
-        out.append("prefill (no request shape given)")
+        out.append("that a real layout reaches the pooled ideal")
+    if known.illustrated:
+        out.append(f"whole requests ({_request(known.request)})")
     return out
 
 
-def _short(source: str) -> str:
-    return source.split(" (")[0].split(" =")[0]
+def _quality(answer: Comparison, known: Extras) -> str:
+    e = answer.q_evidence
+    if e is None:
+        return f"that {answer.model.name} and {answer.opponent.name} are equally good"
+    if e.origin == "stated" and e.interval90[0] == e.interval90[1]:
+        return f"that q is {answer.q:.3g} (it was given)"
+    source = {"stated": "as given", "estimate": "from matched pairs"}.get(e.origin, f"by {e.origin}")
+    low, high = e.interval90
+    spread = f"90% between {low:.3g} and {high:.3g}" if low != high else "one value"
+    return f"q ({source}, {spread}{_sure(answer, known)})"
+
+
+def _sure(answer: Comparison, known: Extras) -> str:
+    """'; dense leads below q = 15.9, where over 99% of the evidence lies'."""
+    if known.odds is None:
+        return ""
+    chance = known.odds.p_above.get("max_batch")
+    if chance is None:
+        return ""
+    flips = [f.q for f in known.odds.flips if f.ratio == "max_batch"]
+    dense = chance >= 0.5
+    share = chance if dense else 1.0 - chance - known.odds.p_unfit["max_batch"]
+    side = "dense" if dense else "the MoE"
+    if len(flips) == 1:
+        return f"; {side} leads {'below' if dense else 'above'} q = {flips[0]:.3g}, where {_percent(share)} of it lies"
+    return f"; {side} leads over {_percent(share)} of it"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}%" if 0.005 <= share <= 0.995 else ("over 99%" if share > 0.5 else "under 1%")
+
+
+def _request(found: Requests) -> str:
+    if found.value is None:
+        return "none asked for"
+    shape = f"{show(found.shape.input, 'tokens')} in, {show(found.shape.output, 'tokens')} out"
+    return f"at {shape} R is {found.value:.3g}"
+
+
+def request_line(known: Extras) -> str:
+    """One sentence on whole requests, marked where nobody asked for one."""
+    text = request_sentence(known.request)
+    return f"{text[:1].upper()}{text[1:]}" + (" (an example: give --input and --output)." if known.illustrated else ".")

@@ -38,16 +38,16 @@ def compare(model: str, devices: str, given: dict[str, Any], as_json: bool, verb
 def _print(answer: Any, verbose: bool) -> None:
     from .. import answer as say
 
-    out = console()
-    out.print(say.verdict(answer), style="bold")
-    moe, dense = answer.moe.name, answer.dense.name
-    out.print(table(["", moe, dense], say.side_rows(answer)))
+    out, known = console(), say.extras(answer)
+    out.print(say.verdict(answer, known), style="bold")
+    out.print(table(["", say.short_name(answer.moe), say.short_name(answer.dense)], say.side_rows(answer)))
     parts = say.part_rows(answer)
     if parts:
         out.print(table(["time by part of a step", "MoE", "", "dense", ""], parts))
-    columns = ["R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense"]
     rows = say.ratio_rows(answer)
-    out.print(table(columns, [r[:4] for r in rows]))
+    if rows:
+        columns = ["R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense"]
+        out.print(table(columns, [r[:4] for r in rows]))
     for label, *_, reason in rows:
         if reason:
             out.print(f"No R {label}: {reason}.")
@@ -56,6 +56,10 @@ def _print(answer: Any, verbose: bool) -> None:
             f"R = {answer.throughput_ratio:.2f} = {answer.reuse_penalty:.2f} reuse penalty x "
             f"{answer.headroom_gain:.2f} headroom gain.  qs = {answer.q:.3g} x {answer.s:.4f} = {answer.qs:.3f}"
         )
+    out.print(say.request_line(known))
+    out.print(
+        table(["break-even", "of", "where the verdict turns", "layout"], say.break_even_rows(answer, known), left=4)
+    )
     _warnings(out, answer.warnings)
     _assumptions(out, answer.assumptions, verbose)
 
@@ -67,7 +71,7 @@ def _warnings(out: Any, warnings: Any) -> None:
             out.print(f"Warning: {text}.", style="yellow")
 
 
-KEY = ("q", "tier", "layout", "weights", "cache", "memory", "utilisation", "overhead", "routing", "dense")
+KEY = ("context", "q", "tier", "layout", "weights", "cache", "memory", "utilisation", "overhead", "routing", "dense")
 """Assumptions that are printed even when nobody set them."""
 
 
