@@ -28,7 +28,6 @@ AXES = {
     "utilisation": "share of device memory used [-]",
     "overhead": "memory kept by the runtime [B per device]",
     "q": "q, size of the matched dense model over active parameters [-]",
-    "draft": "draft tokens per step [-]",
     "accept": "share of draft tokens accepted [-]",
 }
 """Axes a verdict map may have -> title with unit."""
@@ -187,7 +186,7 @@ def _state(moe: bool, dense: bool) -> str:
     return "neither fits" if not dense and not moe else "MoE does not fit" if dense else "dense does not fit"
 
 
-LINEAR = ("utilisation", "draft", "accept", "overhead")
+LINEAR = ("utilisation", "accept", "overhead")
 
 
 def _edges(centres: Any, name: str) -> np.ndarray:

@@ -29,7 +29,7 @@ def axis(c: Comparison, name: str, points: int = 32) -> np.ndarray:
         return np.geomspace(min(1.2, c.q), max(12.0, c.q), points)
     if name == "overhead":
         return np.linspace(0.0, 0.3 * float(c.cluster.device.memory(s.memory)), points)
-    return np.linspace(0.0, 1.0, points) if name == "accept" else np.arange(0.0, 8.0)
+    return np.linspace(0.0, 1.0, points)
 
 
 def verdict_map(c: Comparison, x: str = "context", y: str = "batch", points: int = 32) -> Figure:

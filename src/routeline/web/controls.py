@@ -82,7 +82,7 @@ def _model(allow_hub: bool) -> None:
         "against",
         [*state.MATCHED, *answers.every_model()],
         key="dense",
-        format_func=lambda n: names.get(n, n),
+        format_func=lambda n: names.get(n, str(n)),
         help="The quality-matched dense model in one of two shapes, or any model of the catalogue.",
     )
 
@@ -169,6 +169,7 @@ def _finer() -> None:
         st.selectbox("memory", ("usable", "marketed"), key="memory", help="usable: as the driver reports it.")
         st.slider("memory used [%]", 5, 100, key="utilisation")
         st.number_input("limit on time per token [ms]", 0.001, 1e6, key="tpot", placeholder="the MoE's own")
+        st.toggle("allow a context past the model's limit", key="extend_context")
         st.slider("draft tokens per step", 0, 16, key="draft")
         st.slider("draft tokens accepted [%]", 0, 100, key="accept")
 
@@ -184,4 +185,5 @@ def _collect() -> Choice:
         with st.sidebar:
             refusal("a layout is auto, pooled, or widths such as tp4,dp2,ep8; auto is used")
         layout = "auto"
-    return Choice(**(found | {"layout": layout}))
+    found["layout"] = layout
+    return Choice(**found)

@@ -50,12 +50,13 @@ class Choice:
     prefix_hit: float = 0.0
     draft: int = 0
     accept: float = 0.0
+    extend_context: bool = False
 
     def values(self) -> dict[str, Any]:
         """The Scenario fields of this choice."""
         named = ("model", "device", "count")
         out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in named}
-        return {k: float(v) if isinstance(v, int) else v for k, v in out.items() if v is not None}
+        return {k: float(v) if type(v) is int else v for k, v in out.items() if v is not None}
 
 
 NUMBERS: dict[str, tuple[float, float, type]] = {
@@ -121,6 +122,8 @@ def read(
 
 
 def _one(name: str, value: str, models: tuple[str, ...], devices: tuple[str, ...], allow_hub: bool) -> Any:
+    if name == "extend_context":
+        return value == "True"
     if name not in NUMBERS:
         return _text(name, value, models, devices, allow_hub)
     low, high, kind = NUMBERS[name]

@@ -59,6 +59,21 @@ def headline(found: Comparison) -> str:
     }.get(found.verdict, ":red[Neither model fits]")
 
 
+def turned(found: Comparison) -> list[str]:
+    """One line for each other rule under which somebody else wins, as loud as the headline."""
+    out = []
+    names = {"equal_batch": "At the same batch", "tpot": "At the same time per token", "request": "Per whole request"}
+    for name, lead in names.items():
+        r = found.ratios[name].value if name in found.ratios else None
+        if r is None or found.verdict not in ("dense", "moe", "tie"):
+            continue
+        if r < 1 / 1.02 and found.verdict != "moe":
+            out.append(f":orange[{lead} the MoE wins: {1 / r:.3g} times the tokens per second]")
+        elif r > 1.02 and found.verdict != "dense":
+            out.append(f":blue[{lead} the dense side wins: {r:.3g} times the tokens per second]")
+    return out
+
+
 def compare() -> None:
     """MoE or dense, on these devices?"""
     from ..answer import ratio_rows, side_rows, verdict
@@ -73,7 +88,8 @@ def compare() -> None:
     if found is None:
         return
     with st.container(border=True):
-        st.header(headline(found), anchor=False)
+        for text in (headline(found), *turned(found)):
+            st.header(text, anchor=False)
         st.markdown(md(verdict(found)))
         _metrics(found)
     for text in found.warnings[:6]:
