@@ -20,7 +20,7 @@ def number(value: Any, digits: int = 4) -> str:
     if value is None:
         return "-"
     value = float(value)
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def side_rows(answer: Comparison) -> list[Row]:

@@ -82,7 +82,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _refuse(error.format_message().rstrip(".") + hint)
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click turns a closed pipe into SystemExit
         _hush()
         return 0
     except OSError as error:

@@ -1,0 +1,187 @@
+"""How the commands behave: help, text output, pipes, signals, catalogues."""
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+
+import click
+import pytest
+
+from routeline import cli as commands
+from routeline.cli import command_names, routeline
+
+CLI = [sys.executable, "-m", "routeline"]
+FAST = "compare DeepSeek-V3 --devices 8xH200 --context 8k --q 2"
+
+
+def command(name):
+    return routeline.get_command(click.Context(routeline), name)
+
+
+def test_the_main_commands_come_first():
+    assert command_names()[:4] == ["compare", "inspect", "models", "devices"]
+
+
+@pytest.mark.parametrize("name", command_names())
+def test_every_command_has_help_with_an_example_of_itself(name):
+    one = command(name)
+    assert one.help
+    with click.Context(one, info_name=f"routeline {name}") as context:
+        text = one.get_help(context)
+    assert re.search(rf"Example:\n\s+routeline {name}\b", text), text
+
+
+@pytest.mark.parametrize("name", ["compare", "inspect", "models", "devices"])
+def test_the_example_runs(cli, name):
+    example = command(name).epilog.split("Example:\n")[1].strip()
+    result = cli(*shlex.split(example)[1:])
+    assert (result.code, result.err) == (0, "")
+    assert result.out
+
+
+def test_command_modules_import_nothing_heavy():
+    """Start-up: asking for help must not load NumPy's users, Rich, SciPy, Altair or pandas."""
+    heavy = "{'rich', 'scipy', 'altair', 'pandas', 'xarray', 'pydantic', 'huggingface_hub', 'streamlit', 'dask'}"
+    code = f"""
+import sys
+from routeline.cli import command_names, routeline
+import click
+for name in command_names():
+    routeline.get_command(click.Context(routeline), name)
+loaded = sorted({heavy} & set(sys.modules))
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compare_leads_with_the_verdict_and_says_what_is_open(cli):
+    line = "compare DeepSeek-V3 --devices 8xMI300X --context 128k --weights bf16 --utilisation 0.95 --memory marketed"
+    out = cli(f"{line} --layout pooled --q 2 --tier bandwidth").out
+    sentence = " ".join(out.split("\n\n")[0].split("\n      ")[0].split())
+    assert sentence.startswith("Dense wins: the matched dense model of 75.1 B serves 4.53x the tokens/s of DeepSeek-V3")
+    for part in ("batch 142 against 12", "2.15x at equal batch", "128k context", "8xMI300X", "q = 2", "layout pooled",
+                 "tier bandwidth", "not established"):  # fmt: skip
+        assert part in sentence, part
+    assert "R = 4.53 = 2.15 reuse penalty x 2.10 headroom gain" in out
+    for label in ("routed", "largest batches", "equal batch of 12", "Per request", "break-even", "Assumptions"):
+        assert label in out, label
+
+
+def test_the_winner_is_named_when_it_is_the_moe(cli):
+    out = cli("compare Qwen3-30B-A3B --devices 8xH100 --context 1k --batch 2048 --q 6").out
+    assert out.startswith("MoE wins: Qwen3-30B-A3B serves")
+
+
+def test_several_clusters_give_a_table_with_a_row_each(cli):
+    out = cli("compare DeepSeek-V3 --devices 8xH200,8xMI300X,1xL4 --weights fp8 --q 2").out
+    assert "8xH200 SXM" in out
+    assert "8xMI300X" in out
+    assert re.search(r"1xL4 +\S*(neither_fits|moe_infeasible)", out)
+    data = cli("compare DeepSeek-V3 --devices 8xH200,8xMI300X --weights fp8 --q 2 --json").json
+    one = cli("compare DeepSeek-V3 --devices 8xMI300X --weights fp8 --q 2 --json").json
+    assert data["comparisons"][1] == one
+
+
+def test_every_assumption_on_request(cli):
+    short, long = cli(FAST).out, cli(f"{FAST} -v").out
+    assert "device.bandwidth" not in short
+    assert "device.bandwidth" in long
+    assert "utilisation 0.9 (default)" in " ".join(short.split())
+
+
+def test_warnings_are_printed(cli):
+    out = cli("compare DeepSeek-V3 --devices 8xH200 --context 256k --extend-context --q 2").out
+    assert re.search(r"Warning: .*past\s+the limit", out)
+
+
+def test_inspect_tables_and_paths(cli, tmp_path):
+    out = cli("inspect gpt-oss-120b").out
+    assert "mixture of experts" in out
+    assert "window of" in out
+    assert "is dense" in cli("inspect Llama-3.1-8B").out
+    named = cli("inspect DeepSeek-V3 --weights bf16 --mtp --json").json
+    plain = cli("inspect DeepSeek-V3 --weights bf16 --json").json
+    assert plain["weight_bytes"] == 2 * plain["total"]
+    assert named["weight_bytes"] > plain["weight_bytes"]
+
+
+def test_models_filters_and_lists(cli):
+    everything = cli("models --json").json["models"]
+    assert len(everything) >= 60
+    dense, moe = (cli(f"models {flag} --json").json["models"] for flag in ("--dense", "--moe"))
+    assert len(dense) + len(moe) == len(everything)
+    assert {m["name"] for m in dense}.isdisjoint(m["name"] for m in moe)
+    assert all(m["source"] for m in everything)
+    assert "Qwen3-235B-A22B" in cli("models qwen3 --moe").out
+
+
+def test_devices_list_one_and_cluster(cli):
+    everything = cli("devices --json").json["devices"]
+    assert len(everything) >= 50
+    values = {v["name"]: v for v in cli("devices H200 --json").json["values"]}
+    assert values["bandwidth"]["value"] == 4.8e12
+    assert all(v["kind"] and v["source"] for v in values.values())
+    names = {v["name"] for v in cli("devices 2x8xH100 --json").json["values"]}
+    assert {"link.bandwidth", "nic.bandwidth"} <= names
+    assert "link.hop" in cli("devices 2x8xH100").out
+    assert "MI300X" in cli("devices").out
+
+
+def test_piped_output_is_plain_and_at_most_100_columns():
+    done = subprocess.run([*CLI, *FAST.split()], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_a_closed_pipe_is_no_error():
+    line = "set -o pipefail; " + " ".join([*map(shlex.quote, CLI), "models", "|", "head", "-1"])
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interrupt_leaves_with_130(monkeypatch, cli):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("routeline.models.catalogue", interrupted)
+    result = cli("models")
+    assert (result.code, result.err.strip()) == (130, "")
+
+
+def test_a_fault_of_ours_is_one_line_and_a_different_code(monkeypatch, cli):
+    def broken(*_, **__):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("routeline.models.catalogue", broken)
+    result = cli("models")
+    assert result.code == 1
+    assert result.err.count("\n") == 1
+    assert "fault in Routeline (ZeroDivisionError" in result.err
+    monkeypatch.setenv("ROUTELINE_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli("models")
+
+
+def test_an_unwritable_file_is_one_sentence(monkeypatch, cli):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "out.json")
+
+    monkeypatch.setattr("routeline.models.catalogue", full)
+    result = cli("models")
+    assert (result.code, result.err) == (2, "routeline: out.json: No space left on device\n")
+
+
+def test_version_and_no_arguments(cli):
+    assert re.fullmatch(r"routeline \d+\.\d+\.\d+\n", cli("--version").out)
+    assert commands.run([]) == 2
+
+
+def test_every_flag_is_a_scenario_field_or_the_commands_own():
+    names = {p.name for p in command("compare").params}
+    fields = set(import_module("routeline.scenario").Scenario.__dataclass_fields__)
+    assert names - fields == {"model", "devices", "as_json", "verbose"}
+    assert fields <= names
