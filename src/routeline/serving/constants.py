@@ -1,0 +1,100 @@
+"""Constants per row: priors by device class, times the fitted effects that apply. Reads data/calibration only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..hardware import Device
+from .names import MEASURED_ENGINES
+from .table import CODES
+
+FOLDER = Path(__file__).parent.parent / "data" / "calibration"
+
+
+@lru_cache(maxsize=8)
+def read(name: str) -> dict[str, Any]:
+    """A shipped calibration file."""
+    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def priors() -> dict[str, Any]:
+    return read("priors.json")
+
+
+@lru_cache(maxsize=1)
+def fitted() -> dict[str, Any] | None:
+    """The shipped level-2 fit, or None before the first one."""
+    return read("serving.json") if (FOLDER / "serving.json").is_file() else None
+
+
+def base(generation: str) -> str:
+    """The measured class whose constants a device class starts from."""
+    table = priors()["generations"]
+    return table.get(generation, table["other"]).get("like", generation)
+
+
+def link_rate(device: Device, tp: Any) -> np.ndarray:
+    """Link rate of one device inside a tensor-parallel group [B/s]; a slow stand-in where none is known."""
+    tp = np.asarray(tp, float)
+    rate = float(device.link or device.nic or 25e9)
+    if device.topology == "mesh" and device.domain > 2:
+        return rate * np.clip((tp - 1.0) / (device.domain - 1.0), 1.0 / (device.domain - 1.0), 1.0)
+    return np.full(tp.shape, rate)
+
+
+def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, np.ndarray]:
+    """Prior constants as arrays (rows,) or (rows, formats), before any fitted effect."""
+    data = priors()
+    kinds, index = np.unique(np.asarray(generations, object).astype(str), return_inverse=True)
+    brands, brand = np.unique(np.asarray(engines, object).astype(str), return_inverse=True)
+    out: dict[str, np.ndarray] = {}
+    for c in data["constants"]:
+        rows = []
+        for gen in kinds:
+            spec = data["generations"].get(gen, data["generations"]["other"])
+            value = np.asarray(c.get(spec.get("like", gen), c.get("value")), float)
+            rows.append(value * spec.get("scale", {}).get(c["name"], 1.0))
+        values = np.array(rows)[index]
+        factor = np.array([data["engines"].get(b, {}).get(c["name"], 1.0) for b in brands])[brand]
+        out[c["name"]] = values * (factor if values.ndim == 1 else factor[:, None])
+    return out
+
+
+def apply(
+    constants: Mapping[str, np.ndarray], effects: Sequence[Mapping[str, Any]], keys: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """Constants times exp(effect) where an effect's keys match the row; unknown engines take the mean effect.
+
+    An effect: {"names": [...], "by": {"generation": ..., "engine": ...}, "log": value}; 'gemm.eta@1' means
+    format 1 only.
+    """
+    out = {k: np.array(v) for k, v in constants.items()}
+    columns = {k: np.asarray(v, object) for k, v in keys.items()}
+    rows = len(next(iter(columns.values())))
+    unknown = ~np.isin(columns["engine"], MEASURED_ENGINES) if "engine" in columns else np.zeros(rows, bool)
+    for e in effects:
+        hit, weight = np.ones(rows, bool), np.ones(rows)
+        for key, wanted in e["by"].items():
+            same = columns[key] == wanted
+            if key == "engine":
+                weight = np.where(unknown, 1.0 / len(MEASURED_ENGINES), 1.0)
+                same = same | unknown
+            hit &= same
+        for name in e["names"]:
+            plain, _, code = name.partition("@")
+            factor = np.exp(e["log"] * weight[hit])
+            if code:
+                out[plain][hit, int(code)] *= factor
+            else:
+                out[plain][hit] *= factor if out[plain].ndim == 1 else factor[:, None]
+    return out
+
+
+def code_index(fmt: str) -> int:
+    return CODES.index(fmt)

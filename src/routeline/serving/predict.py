@@ -1,0 +1,322 @@
+"""`predict`: rows of deployments -> time per output token, time to first token, throughput, with an interval.
+
+Never stops at a bad row: it gets a reason. Where nothing was measured for an engine, device or format the
+constants of the level above answer, the interval widens and `tier` and `note` say so.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..counts import Counted, count
+from ..errors import RoutelineError
+from ..memory import cache_per_device, weights_per_device
+from ..scenario import Layout, Workload
+from . import constants, rows
+from .names import MEASURED_ENGINES
+from .serve import Load, Served, serve
+from .shapes import shape
+from .table import Table, Widths, build
+
+OUT = (
+    "tpot_ms", "ttft_ms", "output_tok_s", "output_tok_s_per_device", "fits", "max_concurrency", "tier",
+    "tpot_low_ms", "tpot_high_ms", "ttft_low_ms", "ttft_high_ms", "low", "high", "reason", "note",
+)  # fmt: skip
+"""Columns added. low / high repeat the 80% interval of tpot_ms."""
+
+BUDGET = 8192.0
+"""Most prompt tokens an engine computes in one step [tokens]; guess: the usual default of chunked prefill."""
+MOST = 1024.0
+"""Most sequences an engine batches when neither concurrency nor max_batch says so; guess: vLLM's default."""
+RESERVE = 1.5e9
+"""Bytes a device keeps for the runtime [B]; guess: context, workspaces and graphs of a serving engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Parsed rows with layouts, launches and load; what the fit and predict share."""
+
+    parsed: rows.Parsed
+    table: Table
+    load: Load
+    widths: Widths
+    replicas: np.ndarray
+    devices: np.ndarray
+    most: np.ndarray
+    fits: np.ndarray
+    need: np.ndarray
+    queued: np.ndarray
+
+
+def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
+    """Everything about the rows that no constant enters."""
+    parsed = rows.parse(table)
+    n = parsed.numbers
+    layout, replicas = _layouts(parsed)
+    groups: dict[tuple, list[int]] = {}
+    for i, (m, d) in enumerate(zip(parsed.models, parsed.devices, strict=True)):
+        groups.setdefault((id(m), id(d)), []).append(i)
+    index = [(np.array(ix), parsed.models[ix[0]], parsed.devices[ix[0]]) for ix in groups.values()]
+    launches = build([(ix, shape(m), d) for ix, m, d in index], layout, parsed.element)
+    most, need, have = _memory(parsed, index, layout, replicas)
+    fits = need < have
+    engine = np.array(parsed.engine, object)
+    total = layout.tp * layout.dp * layout.pp * replicas
+    asked = n["concurrency"]
+    cap = np.where(np.isnan(n["max_batch"]), np.inf, n["max_batch"])
+    limit = np.maximum(np.minimum(np.minimum(most, cap * layout.dp * replicas), np.inf), 1.0)
+    free = np.minimum(limit, np.where(np.isnan(n["max_batch"]), MOST * layout.dp * replicas, np.inf))
+    running = np.where(np.isnan(asked), free, np.minimum(asked, limit))
+    queued = np.where(np.isnan(asked), 0.0, np.maximum(asked - running, 0.0)) / running
+    draft = n["draft_tokens"]
+    accepted = np.where(np.isnan(n["accepted_tokens"]), 0.6 * draft, n["accepted_tokens"])
+    load = Load(
+        concurrency=np.maximum(running / (replicas * layout.dp), 1e-3), prompt=n["input_len"], output=n["output_len"],
+        hit=np.minimum(n["prefix_hit"], 1.0), verified=1.0 + draft, accepted=1.0 + np.minimum(accepted, draft),
+        budget=np.full(len(total), BUDGET), mixed=np.where(engine == "sglang", 0.0, 1.0),
+        waves=np.zeros(len(total)) if waves is None else np.asarray(waves, float)[parsed.index],
+    )  # fmt: skip
+    return Prepared(parsed=parsed, table=launches, load=load, widths=layout, replicas=replicas, devices=total, most=most,
+                    fits=fits, need=need, queued=queued)  # fmt: skip
+
+
+def _layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
+    """Widths per row; blanks are chosen: replicas and pp 1, tp all devices left that divide the heads."""
+    n = p.numbers
+    size = len(p.index)
+    tp, dp, ep, pp, rep, dev = (n[k].copy() for k in ("tp", "attention_dp", "ep", "pp", "replicas", "devices"))
+    pp, dp = np.where(pp > 0, pp, 1.0), np.where(dp > 0, dp, 1.0)
+    for i in range(size):
+        where = int(p.index[i])
+        heads, moe = float(p.models[i].heads), any(g.experts > 1 for g in p.models[i].layers)
+        if not tp[i]:
+            left = (dev[i] or 1.0) / (pp[i] * dp[i] * (rep[i] or 1.0))
+            options = [d for d in (1, 2, 4, 8, 16, 32, 64) if d <= left and heads % d == 0]
+            tp[i] = max(options, default=1)
+            if dev[i] > 1:
+                p.notes[where].append(f"layout chosen: tp={int(tp[i])}")
+        if not rep[i]:
+            rep[i] = max((dev[i] or 0.0) / (tp[i] * dp[i] * pp[i]), 1.0)
+        if rep[i] != np.floor(rep[i]):
+            rep[i] = max(np.floor(rep[i]), 1.0)
+        group = tp[i] * dp[i]
+        if not ep[i]:
+            ep[i] = group if moe and dp[i] > 1 else 1.0
+        if moe and (ep[i] > group or group % ep[i]):
+            p.reasons[where] = (
+                f"row {where + 1}: ep={int(ep[i])} must divide tp*attention_dp = {int(tp[i])}*{int(dp[i])} = {int(group)}"
+            )
+        if not moe:
+            ep[i] = 1.0
+        used = group * pp[i] * rep[i]
+        if dev[i] and abs(used - dev[i]) > 1e-6 and not p.reasons[where]:
+            if used > dev[i]:
+                p.reasons[where] = (
+                    f"row {where + 1}: tp*attention_dp*pp*replicas = {int(used)} needs more than {int(dev[i])} devices"
+                )
+            else:
+                p.notes[where].append(f"{int(used)} of {int(dev[i])} devices are used")
+    return Widths(tp=tp, dp=dp, ep=np.minimum(ep, tp * dp), pp=pp), rep
+
+
+def _memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(most sequences at once over all devices, bytes a device needs for weights, bytes it has)."""
+    size = len(p.index)
+    most, need, have = np.zeros(size), np.zeros(size), np.zeros(size)
+    for ix, model, dev in index:
+        counted: Counted = _counted(model)
+        layout = Layout(tp=w.tp[ix], dp=w.dp[ix], ep=w.ep[ix], moe_tp=w.moe_tp[ix], pp=w.pp[ix])
+        n = p.numbers
+        weights = weights_per_device(counted, layout)
+        context = n["input_len"][ix] + n["output_len"][ix]
+        cache = cache_per_device(counted, layout, Workload(context=context)) * p.element[ix] / 2.0
+        capacity = dev.memory("usable") * n["memory_utilisation"][ix] - RESERVE
+        need[ix], have[ix] = weights, capacity
+        most[ix] = np.floor(np.maximum(capacity - weights, 0.0) / np.maximum(cache, 1.0)) * w.dp[ix] * replicas[ix]
+    return most, need, have
+
+
+_COUNTED: dict[Any, Counted] = {}
+
+
+def _counted(model: Any) -> Counted:
+    if model not in _COUNTED:
+        _COUNTED[model] = count(model, "bf16")
+    return _COUNTED[model]
+
+
+def keys(p: rows.Parsed) -> dict[str, list[str]]:
+    """What effects may depend on, per usable row: generation (the measured class), engine, version, device."""
+    return {
+        "generation": [constants.base(g) for g in p.generation], "engine": p.engine, "version": p.version,
+        "device": [d.name for d in p.devices],
+    }  # fmt: skip
+
+
+def row_constants(
+    prepared: Prepared, fit: Mapping[str, Any] | None = None, *, prior: bool = False
+) -> dict[str, np.ndarray]:
+    """Constants of each usable row: priors times the shipped (or given) effects."""
+    p = prepared.parsed
+    out = constants.prior_rows(p.generation, p.engine)
+    link = np.zeros(len(p.index))
+    for d in {id(d): d for d in p.devices}.values():
+        hit = np.array([x is d for x in p.devices])
+        link[hit] = constants.link_rate(d, prepared.widths.tp[hit])
+        if d.link_class not in ("nvlink", ""):
+            out["comm.ar_start"][hit] *= {"xgmi": 1.0, "pcie": 3.0}.get(d.link_class, 4.0)
+    out["comm.link"] = link
+    known = fit if fit is not None else None if prior else constants.fitted()
+    return constants.apply(out, known["effects"], keys(p)) if known else out
+
+
+def solve(prepared: Prepared, k: Mapping[str, np.ndarray]) -> Served:
+    return serve(prepared.table, k, prepared.load)
+
+
+def predict(
+    table: Any, *, calibration: Mapping[str, Any] | None = None, fit: Mapping[str, Any] | None = None
+) -> dict[str, list[Any]]:
+    """Predict every row. Returns the input columns and those of OUT, one entry per row.
+
+    Args:
+        table: columns by name, a list of rows, or a DataFrame; see rows.REQUIRED and rows.NUMBERS.
+        calibration: corrections from the user's own measurements (personal.learn).
+        fit: level-2 constants to use in place of the shipped ones.
+
+    Raises:
+        RoutelineError: no table, or a required column is missing. A bad row never raises; it gets a reason.
+    """
+    source = rows.columns(table)
+    size = len(source["model"])
+    out: dict[str, list[Any]] = {k: [None] * size for k in OUT}
+    prepared = prepare(source)
+    p = prepared.parsed
+    if len(p.index):
+        k = row_constants(prepared, fit)
+        served = solve(prepared, k)
+        known = fit or constants.fitted() or {}
+        _fill(out, prepared, served, known.get("spread", {}), calibration)
+    for i, reason in enumerate(p.reasons):
+        if reason:
+            for key in OUT:
+                out[key][i] = None
+            out["tier"][i] = "none"
+            out["reason"][i] = reason
+        else:
+            out["reason"][i] = out["reason"][i] or ""
+        out["note"][i] = "; ".join(p.notes[i])
+    return source | out
+
+
+def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
+    """(tier, what falls back, factor on the log-width of the interval) per usable row."""
+    out = []
+    for eng, gen in zip(p.engine, p.generation, strict=True):
+        why, wide = [], 1.0
+        if eng not in MEASURED_ENGINES:
+            why.append(f"engine {eng or 'not given'}: mean of the measured engines")
+            wide *= 1.25
+        if gen not in ("hopper", "blackwell"):
+            why.append(f"device class {gen}: no kernel tables, published fractions of peak")
+            wide *= 1.7
+        out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
+    return out
+
+
+def _fill(
+    out: dict[str, list[Any]], pre: Prepared, served: Served, spread: Mapping[str, Any], calibration: Any
+) -> None:
+    p, n = pre.parsed, pre.parsed.numbers
+    tpot, ttft = served.tpot.copy(), served.ttft.copy()
+    width = np.ones(len(tpot))
+    if calibration:
+        from .personal import correct
+
+        shift_t, shift_f, width = correct(pre, calibration)
+        tpot, ttft = tpot * np.exp(shift_t), ttft * np.exp(shift_f)
+    length = ttft + (n["output_len"] - 1.0).clip(0.0) * tpot
+    ttft = ttft + pre.queued * length
+    total = served.rate * n["output_len"] * pre.widths.dp * pre.replicas
+    total = total * served.tpot / tpot
+    low_t, high_t = spread.get("tpot", [-0.25, 0.25])
+    low_f, high_f = spread.get("ttft", [-0.9, 0.9])
+    for j, (i, (tier, why, wide)) in enumerate(zip(p.index, levels(p), strict=True)):
+        if p.reasons[i]:
+            continue
+        if why:
+            p.notes[i].append(why)
+        out["fits"][i] = bool(pre.fits[j] and pre.most[j] >= 1.0)
+        out["max_concurrency"][i] = int(pre.most[j])
+        out["tier"][i] = tier
+        if not out["fits"][i]:
+            gb = 1e9
+            memory = p.devices[j].memory("usable") * n["memory_utilisation"][j] - RESERVE
+            out["reason"][i] = (
+                f"row {i + 1}: does not fit: weights and one sequence need more than {memory / gb:.1f} GB a device "
+                f"(weights {pre.need[j] / gb:.1f} GB); use more devices or a narrower format"
+            )
+            continue
+        if pre.queued[j] > 0:
+            p.notes[i].append("more requests than fit at once: they queue")
+        w = wide * width[j]
+        out["tpot_ms"][i], out["ttft_ms"][i] = float(tpot[j] * 1e3), float(ttft[j] * 1e3)
+        out["output_tok_s"][i] = float(total[j])
+        out["output_tok_s_per_device"][i] = float(total[j] / pre.devices[j])
+        out["tpot_low_ms"][i] = out["low"][i] = float(tpot[j] * 1e3 * np.exp(low_t * w))
+        out["tpot_high_ms"][i] = out["high"][i] = float(tpot[j] * 1e3 * np.exp(high_t * w))
+        out["ttft_low_ms"][i] = float(ttft[j] * 1e3 * np.exp(low_f * w))
+        out["ttft_high_ms"][i] = float(ttft[j] * 1e3 * np.exp(high_f * w))
+
+
+def read_rows(path: str) -> dict[str, list[str]]:
+    """A CSV file as columns of text.
+
+    Raises:
+        RoutelineError: unreadable, empty, or not CSV text.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as f:
+            reader = csv.reader(f)
+            header = next(reader, None)
+            body = [r for r in reader if any(c.strip() for c in r)]
+    except OSError as error:
+        raise RoutelineError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RoutelineError(f"{path} is not CSV text ({error}); save it as comma-separated UTF-8") from None
+    if not header or not body:
+        raise RoutelineError(
+            f"{path} holds no rows; the first line names the columns, each further line is a deployment"
+        )
+    names = [h.strip() for h in header]
+    return {name: [r[i] if i < len(r) else "" for r in body] for i, name in enumerate(names) if name}
+
+
+def predict_file(path: str, out: str | None = None, calibration: str | None = None) -> dict[str, list[Any]]:
+    """Predict a CSV file and, with `out`, write it with the added columns. Returns the columns."""
+    from .personal import load
+
+    answer = predict(read_rows(path), calibration=load(calibration) if calibration else None)
+    if out is not None:
+        write_rows(out, answer)
+    return answer
+
+
+def write_rows(path: str, table: Mapping[str, list[Any]]) -> None:
+    """Write columns as CSV; floats with six significant digits, None as blank."""
+
+    def cell(v: Any) -> str:
+        return "" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)
+
+    try:
+        with open(path, "w", encoding="utf-8", newline="") as f:
+            writer = csv.writer(f)
+            writer.writerow(table)
+            writer.writerows([cell(v) for v in row] for row in zip(*table.values(), strict=True))
+    except OSError as error:
+        raise RoutelineError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,183 @@
+"""Rows of the predict schema -> typed columns, with one reason per row that cannot be used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arch import Model
+from ..errors import RoutelineError
+from ..hardware import Device
+from . import names
+from .checkpoint import checkpoint, label
+
+REQUIRED = ("model", "device", "input_len", "output_len")
+NUMBERS = {
+    "devices": 0.0, "tp": 0.0, "pp": 0.0, "ep": 0.0, "attention_dp": 0.0, "replicas": 0.0, "input_len": math.nan,
+    "output_len": math.nan, "concurrency": math.nan, "memory_utilisation": 0.90, "max_batch": math.nan,
+    "draft_tokens": 0.0, "accepted_tokens": math.nan, "prefix_hit": 0.0,
+}  # fmt: skip
+"""Numeric columns and what a blank means (0 in a width: choose)."""
+TEXTS = ("model", "device", "engine", "engine_version", "weights", "cache", "routing")
+BLANK = ("", "auto", "none", "nan", "null", "default")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """Usable rows, one array entry each. index: position in the input; reasons: per input row, '' where usable;
+    notes: what was chosen for blanks or falls back."""
+
+    index: np.ndarray
+    reasons: list[str]
+    notes: list[list[str]]
+    models: list[Model]
+    devices: list[Device]
+    engine: list[str]
+    version: list[str]
+    weights: list[str]
+    generation: list[str]
+    element: np.ndarray
+    numbers: dict[str, np.ndarray]
+    routing: list[str]
+
+
+def columns(rows: Any) -> dict[str, list[Any]]:
+    """A mapping of columns, or a sequence of mappings, as equal-length lists.
+
+    Raises:
+        RoutelineError: no rows, missing required columns, columns of different length.
+    """
+    if isinstance(rows, Mapping):
+        table = {str(k): list(v) for k, v in rows.items()}
+    elif isinstance(rows, Sequence) and rows and all(isinstance(r, Mapping) for r in rows):
+        keys = list(dict.fromkeys(k for r in rows for k in r))
+        table = {str(k): [r.get(k, "") for r in rows] for k in keys}
+    elif hasattr(rows, "to_dict"):
+        table = {str(k): list(v) for k, v in rows.to_dict("list").items()}
+    else:
+        raise RoutelineError("rows must be a table: columns by name, or a list of rows; none were given")
+    missing = [c for c in REQUIRED if c not in table]
+    if missing:
+        raise RoutelineError(f"missing column {', '.join(missing)}; a row needs at least {', '.join(REQUIRED)}")
+    lengths = {len(v) for v in table.values()}
+    if len(lengths) > 1:
+        raise RoutelineError(
+            f"columns differ in length ({', '.join(map(str, sorted(lengths)))}); give one entry per row"
+        )
+    return table
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    text = str(value).strip()
+    return "" if text.lower() in BLANK else text
+
+
+def _number(value: Any, name: str, blank: float) -> float:
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        number = float(value)
+        if math.isnan(number):
+            return blank
+    else:
+        text = _text(value)
+        if not text:
+            return blank
+        try:
+            number = float(text.replace(",", "").replace("%", "e-2"))
+        except ValueError:
+            raise RoutelineError(f"{name} {text!r} is not a number") from None
+        if math.isnan(number):
+            return blank
+    low = 0.0 if name in ("prefix_hit", "draft_tokens", "accepted_tokens") else 1e-9
+    if number == 0.0 and name in ("tp", "pp", "ep", "attention_dp", "replicas", "devices", "concurrency", "max_batch"):
+        return blank
+    if not low <= number < 1e9:
+        raise RoutelineError(f"{name} {number:g} is outside its range; give a positive number below 1e9")
+    if name in ("prefix_hit", "memory_utilisation") and number > 1.0:
+        raise RoutelineError(f"{name} {number:g} is above 1; give a fraction")
+    return number
+
+
+def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
+    """Check every row; names are resolved once per distinct name."""
+    count = len(table["model"])
+    cache: dict[tuple[str, str], Any] = {}
+
+    def once(kind: str, text: str, make: Any) -> Any:
+        key = (kind, text)
+        if key not in cache:
+            try:
+                cache[key] = make(text)
+            except RoutelineError as error:
+                cache[key] = str(error)
+        if isinstance(cache[key], str) and kind in ("model", "device"):
+            raise RoutelineError(cache[key])
+        return cache[key]
+
+    reasons, notes = [""] * count, [[] for _ in range(count)]
+    keep: list[int] = []
+    texts: dict[str, list[Any]] = {
+        k: [] for k in ("models", "devices", "engine", "version", "weights", "generation", "routing")
+    }
+    numbers: dict[str, list[float]] = {k: [] for k in NUMBERS}
+    element: list[float] = []
+    for i in range(count):
+        try:
+            row = {k: _number(table[k][i], k, blank) if k in table else blank for k, blank in NUMBERS.items()}
+            text = {k: _text(table[k][i]) if k in table else "" for k in TEXTS}
+            for k in ("input_len", "output_len"):
+                if math.isnan(row[k]):
+                    raise RoutelineError(f"{k} is blank; give the mean number of tokens")
+            if not text["device"]:
+                raise RoutelineError("device is blank; `routeline devices` lists those known")
+            model = once("model", text["model"], names.find)
+            dev = once("device", text["device"], names.device)
+            eng = names.engine(text["engine"])
+            gen = once("generation", dev.name, lambda _, d=dev: names.generation(d))
+            fmt = _weights(text["weights"], notes[i])
+            key = ("checkpoint", f"{text['model']}|{fmt}")
+            if key not in cache:
+                cache[key] = checkpoint(model, fmt)
+            element.append(_cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i]))
+        except RoutelineError as error:
+            reasons[i] = f"row {i + 1}: {error}"
+            if len(element) > len(keep):
+                element.pop()
+            continue
+        keep.append(i)
+        for k, v in row.items():
+            numbers[k].append(v)
+        for k, v in (("models", cache[key]), ("devices", dev), ("engine", eng), ("version", text["engine_version"]),
+                     ("weights", fmt), ("generation", gen), ("routing", text["routing"])):  # fmt: skip
+            texts[k].append(v)
+    return Parsed(
+        index=np.array(keep, int), reasons=reasons, notes=notes, element=np.array(element),
+        numbers={k: np.array(v, float) for k, v in numbers.items()}, **texts,
+    )  # fmt: skip
+
+
+def _native(model: Model) -> str:
+    from .checkpoint import dominant
+
+    return "bf16" if dominant(model) == "bf16" else "quantised"
+
+
+def _weights(text: str, notes: list[str]) -> str:
+    try:
+        return label(text)
+    except RoutelineError:
+        notes.append(f"weights {text!r} are not known: the checkpoint's own format is used")
+        return "native"
+
+
+def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> float:
+    try:
+        return names.cache_bytes(text, eng, weights, gen)
+    except RoutelineError:
+        notes.append(f"cache format {text!r} is not known: the engine's default is used")
+        return names.cache_bytes("", eng, weights, gen)
