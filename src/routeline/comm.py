@@ -79,9 +79,10 @@ def ranks_reached(ranks: Any, top_k: Any, groups: Any = 1.0, kept: Any = 1.0) ->
 
     g * (1 - (1 - 1/g)**k) over the g ranks its experts can be on; group-limited routing (DeepSeek-V3:
     4 of 8 groups, arXiv:2412.19437 section 2.1.2) leaves g = ranks * kept/groups of them. Fewer ranks than
-    groups hold several groups each, of which j are kept with hypergeometric chance and then missed with
-    (1 - j/kept)**k. A token's copy is sent once per rank, however many of its experts live there. Experts are drawn with replacement here,
-    which understates the ranks by at most 5% (tests/test_comm.py simulates it).
+    groups hold several groups each: j of them are kept with hypergeometric chance, and then the rank is
+    missed with (1 - j/kept)**k. A token's copy is sent once per rank, however many of its experts live
+    there. Experts are drawn with replacement here, which understates the ranks by at most 5%
+    (tests/test_comm.py simulates it).
     """
     reachable = maximum(ranks * kept / groups, 1.0)
     reached = reachable * (1.0 - (1.0 - 1.0 / reachable) ** top_k)

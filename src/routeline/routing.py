@@ -208,9 +208,9 @@ def worst_rank_load(
     """Expected largest share of token-expert pairs on a rank, relative to the mean [-], >= 1.
 
     One token puts X of its k pairs on a rank: mean k/ranks, exact variance from the chances of one and two
-    experts; T tokens are independent, and ranks share a fixed total (factor 1/(1 - 1/ranks)). Popularity
-    adds the busiest rank's load in the limit of many tokens (routeline.placement), in quadrature with the
-    noise. Never more than T tokens for each touched slot. Within 8% of simulation, 10% at T = 1 (tests/test_routing.py).
+    experts; T tokens are independent, and ranks share a fixed total. Popularity adds the busiest rank's
+    load in the limit of many tokens (routeline.placement), in quadrature with the noise. Never more than T
+    tokens for each touched slot. Within 8% of simulation, 10% at T = 1 (tests/test_routing.py).
     """
     pairs = tokens * top_k / ranks
     if routing.name == "balanced":
