@@ -100,7 +100,7 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
 
     chosen = given if given is not None and not values else scenario({**(_dict(given) if given else {}), **values})
     asked, place = model(moe), cluster(devices)
-    opponent = None if chosen.dense in SHAPES else model(chosen.dense)
+    opponent = None if chosen.dense in SHAPES else _opponent(chosen)
     evidence = None if opponent is not None else q_of(asked, chosen)
     q, source = (None, "") if evidence is None else number(evidence)
     answer = compare(
@@ -109,6 +109,27 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
     )  # fmt: skip
     extra = (*answer.warnings, *place.notes, *cluster_warnings(place, chosen.memory))
     return replace(answer, warnings=tuple(dict.fromkeys(extra)))
+
+
+def _opponent(chosen: Scenario) -> Model:
+    """The model named as opponent.
+
+    Raises:
+        RoutelineError: an unknown name (the shapes are known names too), or a q beside it.
+    """
+    name = chosen.dense
+    for field in ("q", "q_law", "q_pairs"):
+        if getattr(chosen, field) is not None:
+            raise RoutelineError(f"{shorten(name)} is a model, so q is implied; leave {field} out or name a dense shape")
+    try:
+        return model(name)
+    except UnknownName as error:
+        if "/" in name or name.endswith(".json"):
+            raise
+        from .models import model_names
+
+        known = [*SHAPES, *model_names()]
+        raise UnknownName("dense shape or model", name, known, f"shapes: {', '.join(SHAPES)}") from error
 
 
 def _dict(given: Scenario) -> dict[str, Any]:
@@ -143,6 +164,8 @@ def q_of(model: Model, chosen: Scenario) -> QEvidence:
     """
     from . import quality
 
+    if chosen.q_pairs is not None and (chosen.q is not None or chosen.q_law is not None):
+        raise RoutelineError("q_pairs feeds the estimate of q, and q or q_law replaces it; leave one of them out")
     known = subject(model)
     stated = chosen.q if chosen.q is not None or chosen.q_law or known.sparsity < 1.0 else 1.0
     return quality.evidence(

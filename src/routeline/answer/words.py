@@ -64,9 +64,11 @@ def _outcome(answer: Comparison) -> str:
     ahead, behind, factor, first, second = (
         (moe, other, 1.0 / ratio, pair.moe, pair.dense) if kind == "moe" else (other, moe, ratio, pair.dense, pair.moe)
     )
-    head = {"dense": "Dense wins", "moe": "MoE wins"}.get(kind, "A tie")
+    mixed, plain = bool(answer.moe.counted.moe_layers), not answer.dense.counted.moe_layers
+    named = f"{ahead} wins" if not (mixed and plain) else {"dense": "Dense wins", "moe": "MoE wins"}.get(kind, "")
+    head = "A tie" if kind == "tie" else named
     batches = f", batch {first.batch:,.0f} against {second.batch:,.0f}" if first and second else ""
-    return f"{head}: {ahead} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
+    return f"{head}: {'it' if head.startswith(ahead) else ahead} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
 
 
 def _weakest(answer: Comparison) -> str:
