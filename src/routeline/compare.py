@@ -189,7 +189,7 @@ def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -
         layout = Layout(
             tp=layout.tp, pp=layout.pp, cp=layout.cp, moe_tp=layout.tp, replicas=layout.replicas * layout.dp
         )
-    layouts.check(layout, counted, cluster.count)
+    layouts.check(layout, counted, cluster.count, float(scenario.redundant))
     return layout
 
 

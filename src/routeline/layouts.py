@@ -75,11 +75,15 @@ def _complete(given: dict[str, int], devices: int, text: str) -> Layout:
     return replace(Layout(), **{k: float(v) for k, v in w.items()})
 
 
-def check(layout: Layout, counted: Counted, devices: int) -> None:
+def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0) -> None:
     """Refuse a scalar layout that cannot run this model.
 
+    KV heads need not divide: engines replicate them over the ranks that share one. `redundant` expert
+    slots count as experts that ep must divide.
+
     Raises:
-        RoutelineError: tp does not divide the heads, cp not tp, ep not the experts, pp over the layers.
+        RoutelineError: tp does not divide the heads, cp not tp, ep not the expert slots, moe_tp not the
+            expert width, pp over the layers.
     """
     if layout.pooled:
         return
@@ -91,9 +95,17 @@ def check(layout: Layout, counted: Counted, devices: int) -> None:
         raise RoutelineError(f"tp={int(tp)} does not divide {int(heads)} heads of {counted.model.name}; try {options}")
     if tp % layout.cp:
         raise RoutelineError(f"cp={int(layout.cp)} must divide tp={int(tp)}")
-    if counted.moe_layers and counted.experts % layout.ep:
-        options = ", ".join(str(d) for d in _divisors(int(counted.experts)) if d <= devices)
-        raise RoutelineError(f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts; try {options}")
+    slots = counted.experts + redundant
+    if counted.moe_layers and slots % layout.ep:
+        options = ", ".join(str(d) for d in _divisors(int(slots)) if d <= devices)
+        spare = f" and {int(redundant)} redundant ones" if redundant else ""
+        raise RoutelineError(
+            f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts{spare}; try {options}"
+        )
+    width = expert_width(counted)
+    if width is not None and width % layout.moe_tp:
+        options = ", ".join(str(d) for d in _divisors(width) if d <= devices)
+        raise RoutelineError(f"moe_tp={int(layout.moe_tp)} does not divide experts of width {width}; try {options}")
     if not counted.moe_layers and layout.ep > 1:
         raise RoutelineError(
             f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out"
@@ -101,6 +113,16 @@ def check(layout: Layout, counted: Counted, devices: int) -> None:
     layers = counted.mixers + counted.dense_layers + counted.moe_layers
     if layout.pp > layers:
         raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")
+
+
+def expert_width(counted: Counted) -> int | None:
+    """Columns of one routed expert's largest matrix [-]; None without experts or where it is not whole."""
+    for group in counted.model.layers:
+        for w in group.weights:
+            if w.part == "routed" and w.matmul and np.ndim(w.params) == 0:
+                width = float(w.params) / (float(group.experts) * float(counted.model.hidden))
+                return int(width) if width.is_integer() else None
+    return None
 
 
 def candidates(counted: Counted, devices: int, node: int) -> Layout:
