@@ -117,19 +117,21 @@ def _opponent(chosen: Scenario) -> Model:
     Raises:
         RoutelineError: an unknown name (the shapes are known names too), or a q beside it.
     """
-    name = chosen.dense
-    for field in ("q", "q_law", "q_pairs"):
-        if getattr(chosen, field) is not None:
-            raise RoutelineError(f"{shorten(name)} is a model, so q is implied; leave {field} out or name a dense shape")
     try:
-        return model(name)
+        found = model(chosen.dense)
     except UnknownName as error:
-        if "/" in name or name.endswith(".json"):
+        if "/" in chosen.dense:
             raise
         from .models import model_names
 
-        known = [*SHAPES, *model_names()]
-        raise UnknownName("dense shape or model", name, known, f"shapes: {', '.join(SHAPES)}") from error
+        shapes = ", ".join(SHAPES)
+        raise UnknownName(
+            "dense shape or model", chosen.dense, [*SHAPES, *model_names()], f"shapes: {shapes}"
+        ) from error
+    for field in ("q", "q_law", "q_pairs"):
+        if getattr(chosen, field) is not None:
+            raise RoutelineError(f"{found.name} is a model, so q is implied; leave {field} out or name a dense shape")
+    return found
 
 
 def _dict(given: Scenario) -> dict[str, Any]:

@@ -68,7 +68,8 @@ def _outcome(answer: Comparison) -> str:
     named = f"{ahead} wins" if not (mixed and plain) else {"dense": "Dense wins", "moe": "MoE wins"}.get(kind, "")
     head = "A tie" if kind == "tie" else named
     batches = f", batch {first.batch:,.0f} against {second.batch:,.0f}" if first and second else ""
-    return f"{head}: {'it' if head.startswith(ahead) else ahead} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
+    subject = "it" if head.startswith(ahead) else ahead
+    return f"{head}: {subject} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
 
 
 def _weakest(answer: Comparison) -> str:
