@@ -5,6 +5,7 @@ names that family uses, so that every spelling of experts, top-k, width and plac
 """
 
 import pytest
+
 from routeline import counts
 from routeline.hf import parse
 

@@ -9,7 +9,7 @@ from ..arch import Weight
 from ..errors import RoutelineError
 from .blocks import Block, Draft, attention, dense, groups_of, layer_count, matrix, moe, norms, tied, vector
 from .decoder import FULL, SLIDING, every, final, vocab
-from .moes import per_layer_overrides
+from .moes import SHARED_READS, per_layer_overrides, reused
 from .plain import FOUR_PRE
 from .reader import Reader
 
@@ -17,7 +17,7 @@ from .reader import Reader
 def cacheless(block: Block) -> Block:
     """A layer that reads another layer's cache: no K, V projections or K norm, no memory of its own."""
     kept = tuple(w for w in block.weights if not w.name.endswith(("k_proj", "v_proj", "k_norm")))
-    return Block(weights=kept, streams=tuple(replace(s, name="shared_kv", elements=0.0) for s in block.streams))
+    return Block(weights=kept, streams=tuple(map(reused, block.streams)))
 
 
 def kinds_of(r: Reader, n: int, period: int) -> list[str]:
@@ -34,6 +34,8 @@ def shared_from(r: Reader, n: int) -> int:
     shared = r.integer("num_kv_shared_layers", default=0, low=0)
     if shared >= n:
         raise r.refuse("num_kv_shared_layers", f"must be smaller than num_hidden_layers={n}")
+    if shared:
+        r.warn(SHARED_READS.format(shared))
     return n - shared
 
 

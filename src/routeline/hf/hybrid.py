@@ -48,7 +48,7 @@ def qwen_next(r: Reader) -> Draft:
         matrix(w.name, hidden, 2 * heads * head_dim) if w.name.endswith("q_proj") else w for w in attend.weights
     )
     attend = Block(weights=(*gated, *norms(hidden, *PRE)), streams=attend.streams)
-    split = not any(str(a).startswith("Qwen3Next") for a in r.config.get("architectures") or ())
+    split = r.architecture != "Qwen3NextForCausalLM"
     delta = gated_delta_net(
         r,
         hidden=hidden,
@@ -493,7 +493,7 @@ def lfm2(r: Reader) -> Draft:
         hidden=hidden, kernel=r.integer("conv_L_cache", default=3), bias=r.flag("conv_bias", default=False)
     ).plus(*norms(hidden, "operator_norm"))
     width = r.integer("block_ff_dim", "intermediate_size")
-    adjust = "Lfm2MoeForCausalLM" not in (r.config.get("architectures") or ())
+    adjust = r.architecture != "Lfm2MoeForCausalLM"
     if adjust and r.flag("block_auto_adjust_ff_dim", default=True):
         width = int(2 * width / 3)
         factor = r.number("block_ffn_dim_multiplier", default=1.0, high=100.0)

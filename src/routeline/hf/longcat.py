@@ -25,6 +25,8 @@ def longcat(r: Reader) -> Draft:
         "zero_expert_type", "mla_scale_q_lora", "mla_scale_kv_lora", "attention_method", "router_bias", "qk_head_dim"
     )
     mean = top_k * real / (real + zero)
+    if top_k > real + zero or not 1 <= mean <= real:
+        raise r.refuse("moe_topk", f"cannot be chosen among {real} real and {zero} zero-computation experts")
     if zero:
         r.warn(
             f"{zero} of {real + zero} experts compute nothing: {top_k} are chosen, {mean:g} real ones on average under "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from ..arch import Weight
+from ..arch import Stream, Weight
 from ..errors import RoutelineError
 from .blocks import (
     POST,
@@ -214,7 +215,7 @@ def llama4(r: Reader) -> Draft:
 def grok(r: Reader) -> Draft:
     """Grok-1 and Grok-2: four norms a layer, GeGLU experts. residual_moe: a dense FFN of intermediate_size
     beside experts of moe_intermediate_size."""
-    hpcai = "Grok1ModelForCausalLM" in (r.config.get("architectures") or ())
+    hpcai = r.architecture == "Grok1ModelForCausalLM"
     residual = r.flag("residual_moe", default=False)
     if not hpcai and not residual and not r.has("tie_word_embeddings"):
         r.warn("the config leaves tie_word_embeddings out and this class defaults to untied; xAI's Grok-1 ties them")
@@ -334,6 +335,8 @@ def hunyuan(r: Reader) -> Draft:
     r.skip(*(k for k in r.config if str(k).startswith(("vit_", "anyres_", "video_", "im_", "xdrope_"))))
     r.text("norm_type", default="rms", known=("rms", "rms_norm", "hf_rms", "fused"))
     mixes = [own if i % factor == 0 else cross for i in range(n)]
+    if factor > 1:
+        r.warn(SHARED_READS.format(n - -(-n // factor)))
     experts = r.per_layer("num_experts", layers=n)
     top_k = r.per_layer("moe_topk", "num_experts_per_tok", layers=n, default=1)
     base = r.integer("intermediate_size")
@@ -372,10 +375,14 @@ def hunyuan(r: Reader) -> Draft:
     )
 
 
-def reused(s):
-    """A stream that reads another layer's cache: FLOP and reads here, no memory of its own."""
-    from dataclasses import replace
+SHARED_READS = (
+    "{} layers attend over another layer's cache: it is stored once, and their reads of it are counted in FLOP but not "
+    "in bytes, so step times at long contexts are a lower bound"
+)
 
+
+def reused(s: Stream) -> Stream:
+    """A stream over another layer's cache: FLOP here, no memory of its own."""
     return replace(s, name="shared_kv", elements=0.0)
 
 

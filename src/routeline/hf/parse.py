@@ -91,6 +91,7 @@ def parse(config: Mapping[str, Any], *, name: str, source: str, quant: Mapping[s
     kind = architecture(config)
     text, outer = merged(config)
     r = Reader(text)
+    r.architecture = kind
     module, function = FAMILIES[kind].split(":")
     draft = getattr(importlib.import_module(f".{module}", __package__), function)(r)
     if any(outer.get(k) is not None for k in ("vision_config", "audio_config")) or kind in ALWAYS_SEES:

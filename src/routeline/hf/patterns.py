@@ -14,6 +14,7 @@ OTHER_TOWER = re.compile(r"vis|audio|mm_|encoder\.|image|mtp")
 ALIASES = {"attn.wq_a": "attn.fused_wqa_wkv", "attn.wkv": "attn.fused_wqa_wkv"}
 NUMBERED = re.compile(r"layers\\?\.(\([0-9|\[\]-]+\)|\d+)")
 """A layer number, or a choice of them in brackets, inside a pattern."""
+MAY_COUNT = re.compile(r"(layers|blocks|h)\\?\..*\d")
 MOST = 200_000
 LONGEST = 500
 
@@ -86,7 +87,7 @@ class Patterns:
     def signature(self, layer: int) -> tuple:
         """Equal for layers that the patterns treat alike (patterns without a layer number aside)."""
         prefixed = tuple(rest for number, rest in self.by_prefix if str(layer).startswith(number))
-        numbered = tuple(_reaches(p, layer) for p in self.anywhere if NUMBERED.search(p))
+        numbered = tuple(_reaches(p, layer) for p in self.anywhere if MAY_COUNT.search(p))
         return frozenset(self.by_layer.get(layer, ())), prefixed, numbered
 
     def match(self, name: str, layer: int | None, prefix: str, mtp: bool = False) -> bool:

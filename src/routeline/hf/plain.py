@@ -129,10 +129,10 @@ def olmo2(r: Reader) -> Draft:
     return plain(
         r,
         qk_norm="full",
-        window="on" if r.has("layer_types") or "Olmo3ForCausalLM" in (r.config.get("architectures") or ()) else "off",
+        window="on" if r.has("layer_types") or r.architecture == "Olmo3ForCausalLM" else "off",
         pre=("post_attention_layernorm",),
         post=("post_feedforward_layernorm",),
-        period=4 if "Olmo3ForCausalLM" in (r.config.get("architectures") or ()) else 0,
+        period=4 if r.architecture == "Olmo3ForCausalLM" else 0,
     )
 
 
@@ -154,7 +154,7 @@ def apertus(r: Reader) -> Draft:
 
 def glm(r: Reader) -> Draft:
     """GLM-4 9B/32B: q, k, v biases by default; GLM-4-0414 has two more norms."""
-    four = "Glm4ForCausalLM" in (r.config.get("architectures") or ())
+    four = r.architecture == "Glm4ForCausalLM"
     extra = ("post_self_attn_layernorm",) if four else ()
     return plain(
         r,

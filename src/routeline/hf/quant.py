@@ -253,10 +253,10 @@ def _cache(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        kind = (value.get("type", "int"), value.get("num_bits"))
-        known = {("float", 8): "fp8", ("int", 8): "int8", ("float", 4): "nvfp4"}
+        kind = (str(value.get("type", "int")), str(value.get("num_bits")))
+        known = {("float", "8"): "fp8", ("int", "8"): "int8", ("float", "4"): "nvfp4"}
         if kind in known:
-            return known[kind]  # type: ignore[index]
+            return known[kind]
     elif isinstance(value, str):
         text = value.lower().replace("kv_", "")
         if text in ("static", "fp8", "fp8_e4m3", "float8_e4m3fn", "fp8_cast", "fp8_affine"):

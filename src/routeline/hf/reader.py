@@ -26,6 +26,7 @@ class Reader:
     def __init__(self, config: Mapping[str, Any], parent: Reader | None = None, path: str = "") -> None:
         self.config = config
         self.path = path
+        self.architecture = "" if parent is None else parent.architecture
         self.used: set[str] = set()
         self.defaults: dict[str, Any] = {} if parent is None else parent.defaults
         self.warnings: list[str] = [] if parent is None else parent.warnings
