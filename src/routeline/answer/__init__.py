@@ -6,15 +6,17 @@ side as text. No arithmetic beyond ratios of numbers that the Comparison already
 
 from .extras import Extras, extras
 from .payload import SCHEMA_VERSION, clean, payload
-from .rows import break_even_rows, part_rows, point_rows, ratio_rows, side_rows
+from .rows import break_even_rows, choice_rows, layout_rows, part_rows, point_rows, ratio_rows, side_rows
 from .words import limits, request_line, short_name, verdict
 
 __all__ = [
     "SCHEMA_VERSION",
     "Extras",
     "break_even_rows",
+    "choice_rows",
     "clean",
     "extras",
+    "layout_rows",
     "limits",
     "part_rows",
     "payload",

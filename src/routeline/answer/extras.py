@@ -9,6 +9,7 @@ from typing import Any
 from ..breakeven import break_evens
 from ..breakeven import payload as break_even_payload
 from ..compare import Comparison
+from ..fair import Choice, Headline, headline, what_matters
 from ..odds import Odds, odds
 from ..requests import Requests, requests
 
@@ -16,20 +17,24 @@ from ..requests import Requests, requests
 @dataclass(frozen=True, kw_only=True)
 class Extras:
     """odds: how sure the verdict is over q (None for a named opponent); break_evens: by variable;
-    request: R per request, of the scenario's request or (illustrated) of the context in and 1k out."""
+    request: R per request, of the scenario's request or (illustrated) of the context in and 1k out;
+    headline: the weakest of the ratios; choices: silent choices changed alone, the weightiest first."""
 
     odds: Odds | None
     break_evens: Mapping[str, tuple[Any, ...]]
     request: Requests
     illustrated: bool
+    headline: Headline
+    choices: tuple[Choice, ...]
 
 
 def extras(answer: Comparison) -> Extras:
     """Work out everything that an answer says beyond the two sides (some 50 ms; the Comparison takes few)."""
     asked = answer.ratios["request"].detail if "request" in answer.ratios else None
     return Extras(
-        odds=odds(answer), break_evens=break_evens(answer), request=asked or requests(answer), illustrated=asked is None
-    )
+        odds=odds(answer), break_evens=break_evens(answer), request=asked or requests(answer),
+        illustrated=asked is None, headline=headline(answer), choices=what_matters(answer),
+    )  # fmt: skip
 
 
 def evidence_payload(answer: Comparison, known: Odds | None) -> dict[str, Any] | None:
@@ -77,4 +82,11 @@ def request_payload(found: Requests, illustrated: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-__all__ = ["Extras", "break_even_payload", "evidence_payload", "extras", "request_payload"]
+def headline_payload(found: Headline) -> dict[str, Any]:
+    """`headline`: one sentence on the weakest ratio, and that ratio."""
+    w = found.weakest
+    weakest = None if w is None else {"ratio": w.name, "label": w.label, "value": w.value, "assumed": w.assumed}
+    return {"sentence": found.sentence, "weakest": weakest}
+
+
+__all__ = ["Extras", "break_even_payload", "evidence_payload", "extras", "headline_payload", "request_payload"]

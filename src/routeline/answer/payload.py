@@ -11,7 +11,7 @@ from ..compare import Comparison, Ratio, Side
 from ..layouts import widths
 from ..roofline import ridge
 from ..side import Ground, Point
-from .extras import Extras, break_even_payload, evidence_payload, extras, request_payload
+from .extras import Extras, break_even_payload, evidence_payload, extras, headline_payload, request_payload
 from .words import limits, verdict
 
 SCHEMA_VERSION = 1
@@ -51,6 +51,8 @@ def payload(answer: Comparison, known: Extras | None = None) -> dict[str, Any]:
         "headroom_gain": answer.headroom_gain,
         "moe": side_payload(answer.moe, answer.ground),
         "dense": side_payload(answer.dense, answer.ground),
+        "headline": headline_payload(known.headline),
+        "what_matters": known.choices,
         "request": request_payload(known.request, known.illustrated),
         "break_even": break_even_payload(dict(known.break_evens)),
         "assumptions": [

@@ -143,6 +143,33 @@ def break_even_rows(answer: Comparison, known: Extras) -> list[tuple[str, str, s
     return rows
 
 
+def choice_rows(known: Extras, most: int = 6) -> list[tuple[str, str, str]]:
+    """(choice, what it becomes, R and verdict with only this changed), the weightiest first."""
+    rows = []
+    for c in known.choices:
+        if c.verdict == "refused":
+            continue
+        ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
+        rows.append((c.name, f"{c.given} -> {c.instead}", f"{ratio} {c.verdict}{' (flips)' if c.flips else ''}"))
+    return rows[:most]
+
+
+def layout_rows(table: Any, most: int = 20) -> list[tuple[str, ...]]:
+    """(layout, batches MoE / dense, MoE step, MoE tokens/s, R, R against the best dense, verdict), fastest first."""
+
+    def ratio(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    held = [r for r in table.rows if r.moe_batch >= 1]
+    return [
+        (
+            str(r.layout), f"{number(r.moe_batch)} / {number(r.dense_batch)}", show(r.moe_step, "s"),
+            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), r.verdict,
+        )
+        for r in held[:most]
+    ]  # fmt: skip
+
+
 def _where(layout: str) -> str:
     """A break-even's layout, short: 'auto', 'pooled', 'as chosen'."""
     return "as chosen" if layout.startswith("MoE ") else layout.split(" (", maxsplit=1)[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ..compare import TIE, Comparison, Side
+from ..compare import Comparison, Side
+from ..fair import leads
 from ..requests import Requests
 from ..requests import sentence as request_sentence
 from ..units import show
@@ -25,7 +26,7 @@ def verdict(answer: Comparison, known: Extras | None = None) -> str:
     "Dense wins: the matched dense model of 75.1 B serves 4.53x the tokens/s of DeepSeek-V3 ...".
     """
     known = known or extras(answer)
-    return f"{_outcome(answer)} ({_setting(answer)}); not established: {', '.join(limits(answer, known))}."
+    return f"{_outcome(answer, known)} ({_setting(answer)}); not established: {', '.join(limits(answer, known))}."
 
 
 def _setting(answer: Comparison) -> str:
@@ -52,7 +53,7 @@ def rival(answer: Comparison) -> str:
     return answer.opponent.name
 
 
-def _outcome(answer: Comparison) -> str:
+def _outcome(answer: Comparison, known: Extras) -> str:
     moe, other, kind = answer.model.name, rival(answer), answer.verdict
     if kind == "neither_fits":
         return f"Neither fits: {moe} {_unfit(answer.moe)}, and {other} {_unfit(answer.dense)}"
@@ -69,20 +70,18 @@ def _outcome(answer: Comparison) -> str:
     head = "A tie" if kind == "tie" else named
     batches = f", batch {first.batch:,.0f} against {second.batch:,.0f}" if first and second else ""
     subject = "it" if head.startswith(ahead) else ahead
-    return f"{head}: {subject} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer)}"
+    return f"{head}: {subject} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer, known)}"
 
 
-def _weakest(answer: Comparison) -> str:
-    """The comparison that is kindest to the loser, with its number: a headline must not hide it."""
-    dense_ahead = answer.verdict != "moe"
-    known = {k: r.value for k, r in answer.ratios.items() if r.value is not None}
-    pick = (min if dense_ahead else max)(known, key=lambda k: known[k])
-    value = known[pick]
-    if pick == "max_batch" or abs(value / known["max_batch"] - 1) < 0.005:
+def _weakest(answer: Comparison, known: Extras) -> str:
+    """The ratio that supports the verdict least, with its number: a headline must not hide it."""
+    weakest, ratio = known.headline.weakest, answer.throughput_ratio
+    if weakest is None or weakest.value is None or ratio is None or weakest.name == "max_batch" or weakest.assumed:
         return ""
-    turned = abs(value - 1) > TIE and (value < 1) == dense_ahead
-    shown = f"{value if dense_ahead else 1 / value:.3g}x"
-    where = f"{'' if pick == 'request' else 'at '}{NAMES[pick]}"
+    dense_ahead = answer.verdict != "moe"
+    shown = f"{weakest.value if dense_ahead else 1 / weakest.value:.3g}x"
+    where = f"{'' if weakest.name == 'request' else 'at '}{NAMES[weakest.name]}"
+    turned = leads(weakest.value) not in ("neither", leads(ratio))
     return f", but only {shown} {where}" + (", where the verdict turns" if turned else "")
 
 

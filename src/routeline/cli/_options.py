@@ -14,12 +14,10 @@ from ..scenario import Scenario
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 MODEL = "MODEL is a catalogue name (`routeline models`), a path to a config.json or its folder, or a Hugging Face id."
+CLUSTER = "8xH200, 2x8xH100 (two nodes of eight), 72xGB200, 8x./my-device.toml."
 
 model_argument = click.argument("model", metavar="MODEL")
-devices_option = click.option(
-    "-d", "--devices", required=True, metavar="CLUSTER",
-    help="8xH200, 2x8xH100 (two nodes of eight), 72xGB200, 8x./my-device.toml.",
-)  # fmt: skip
+devices_option = click.option("-d", "--devices", required=True, metavar="CLUSTER", help=CLUSTER)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) instead of tables.")
 verbose_option = click.option(
     "-v", "--assumptions", "verbose", is_flag=True, help="List every assumption with unit, kind and source."

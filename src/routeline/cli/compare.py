@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._options import command, devices_option, json_option, model_argument, scenario_options, verbose_option
+import click
+
+from ._options import CLUSTER, command, json_option, scenario_options, verbose_option
 from ._show import console, emit, table
 
 
 @command(example="routeline compare DeepSeek-V3 --devices 8xH200 --context 128k --weights fp8")
-@model_argument
-@devices_option
+@click.argument("model", metavar="MODEL", required=False)
+@click.option("-d", "--devices", metavar="CLUSTER", help=CLUSTER)
 @scenario_options()
+@click.option("--compare-layouts", "layouts", is_flag=True, help="Add the verdict under every layout.")
+@click.option("--scenario", "source", metavar="FILE", help="Ask a saved question; flags given here replace its own.")
+@click.option("--save", metavar="FILE", help="Save the question as TOML, for --scenario and `routeline diff`.")
 @json_option
 @verbose_option
-def compare(model: str, devices: str, given: dict[str, Any], as_json: bool, verbose: bool) -> None:
+def compare(
+    model: str | None,
+    devices: str | None,
+    given: dict[str, Any],
+    layouts: bool,
+    source: str | None,
+    save: str | None,
+    as_json: bool,
+    verbose: bool,
+) -> None:
     """Does MODEL or its quality-matched dense model serve more tokens on the same devices?
 
     MODEL is a catalogue name (`routeline models`), a path to a config.json or its folder, or a Hugging Face id.
@@ -24,18 +38,45 @@ def compare(model: str, devices: str, given: dict[str, Any], as_json: bool, verb
     from .. import answer as say
     from ..resolve import ask
 
+    if source is not None:
+        from ..scenario_file import load
+
+        kept = load(source)
+        model, devices, given = model or kept.model, devices or kept.devices, {**kept.given, **given}
+    for value, what in ((model, "argument 'MODEL'"), (devices, "option '--devices'")):
+        if not value:
+            raise click.UsageError(f"Missing {what}.", click.get_current_context())
+    assert model is not None
+    assert devices is not None
     clusters = [part.strip() for part in devices.split(",") if part.strip()] or [devices]
     answers = [ask(model, one, **given) for one in clusters]
+    if save is not None:
+        from ..scenario_file import save as write
+
+        write(save, model, devices, answers[0].scenario)
     if as_json:
-        many = {"schema_version": say.SCHEMA_VERSION, "comparisons": [say.payload(a) for a in answers]}
-        emit(say.payload(answers[0]) if len(answers) == 1 else many)
+        found = [_payload(a, layouts) for a in answers]
+        many = {"schema_version": say.SCHEMA_VERSION, "comparisons": found}
+        emit(found[0] if len(found) == 1 else many)
     elif len(answers) == 1:
-        _print(answers[0], verbose)
+        _print(answers[0], verbose, layouts)
     else:
         _print_clusters(answers)
 
 
-def _print(answer: Any, verbose: bool) -> None:
+def _payload(answer: Any, layouts: bool) -> dict[str, Any]:
+    from .. import answer as say
+
+    if not layouts:
+        return say.payload(answer)
+    from ..plan import compare_layouts
+
+    table = compare_layouts(answer)
+    rows = [{**say.clean(r), "layout": str(r.layout)} for r in table.rows]
+    return say.payload(answer) | {"layouts": {"sentence": table.sentence, "flips": table.flips, "rows": rows}}
+
+
+def _print(answer: Any, verbose: bool, layouts: bool) -> None:
     from .. import answer as say
 
     out, known = console(), say.extras(answer)
@@ -60,8 +101,27 @@ def _print(answer: Any, verbose: bool) -> None:
     out.print(
         table(["break-even", "of", "where the verdict turns", "layout"], say.break_even_rows(answer, known), left=4)
     )
+    choices = say.choice_rows(known)
+    if choices:
+        out.print(table(["choice", "changed alone", "R"], choices, left=3))
+    if layouts:
+        _layouts(out, answer)
     _warnings(out, answer.warnings)
     _assumptions(out, answer.assumptions, verbose)
+
+
+def _layouts(out: Any, answer: Any) -> None:
+    from .. import answer as say
+    from ..plan import compare_layouts
+
+    found = compare_layouts(answer)
+    columns = ["MoE layout", "batches", "step", "tokens/s", "R", "R best", "verdict"]
+    rows = say.layout_rows(found)
+    out.print(table(columns, rows))
+    out.print(
+        f"{found.sentence[:1].upper()}{found.sentence[1:]} ({len(rows)} fastest of {len(found.rows)} shown). "
+        "R: dense model in the same layout; R best: in its own best one."
+    )
 
 
 def _warnings(out: Any, warnings: Any) -> None:
