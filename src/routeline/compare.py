@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from . import arch, comm, counts, dense, estimate, layouts, routing, side
+from . import arch, comm, counts, dense, estimate, layouts, routing, side, tiers
 from .arch import Model
 from .counts import Counted
 from .errors import RoutelineError
 from .hardware import Cluster, Sourced
 from .routing import Routing
-from .scenario import TIERS, Efficiency, Layout, Precision, Scenario, Workload
+from .scenario import Efficiency, Layout, Precision, Scenario, Workload
 from .side import Ground, Point
 
 TIE = 0.02
@@ -139,9 +139,7 @@ def make_ground(
         RoutelineError: unknown tier or routing, or a compute format the device lacks.
     """
     if efficiency is None:
-        if scenario.tier not in TIERS:
-            raise RoutelineError(f"unknown tier {scenario.tier!r}; known: {', '.join(TIERS)}")
-        efficiency = TIERS[scenario.tier]
+        efficiency = tiers.efficiency(scenario.tier, cluster.device, engine=scenario.engine, layout=scenario.layout)
     precision = Precision(weights=scenario.weights, cache=scenario.cache, compute=scenario.compute)
     rates, _ = estimate.rates(cluster.device, network(cluster), precision)
     chosen = routed if routed is not None else routing.parse(scenario.routing)
@@ -178,12 +176,16 @@ def _size(model: Model) -> tuple[float, float]:
 def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -> Layout:
     """The layouts a side may use: all that `auto` knows, the pool, or the one asked for.
 
+    In the tier `calibrated` auto keeps to layouts like those measured (no context parallelism, pipelines
+    only across nodes): constants fitted on others would be an extrapolation.
+
     A dense opponent cannot spread experts: for it `ep` and `moe_tp` are dropped from a layout that was
     written for the MoE, and attention data parallelism becomes replicas.
     """
     text = scenario.layout.strip().lower()
     if text == "auto":
-        return layouts.candidates(counted, cluster.count, cluster.node)
+        served = tiers.resolve(scenario.tier, cluster.device, text) == "calibrated"
+        return layouts.candidates(counted, cluster.count, cluster.node, served=served)
     layout = layouts.parse(text, cluster.count)
     if role == "dense" and not layout.pooled and not counted.moe_layers:
         layout = Layout(

@@ -14,6 +14,7 @@ import numpy as np
 
 from .arch import PARTS, Layers, Model, State, Stream, Weight
 from .errors import RoutelineError
+from .launches import GEMM_PARTS, Launch, key_of, launches
 from .numeric import minimum
 from .scenario import CACHE_BITS
 
@@ -184,9 +185,8 @@ class Operation:
     stream: Stream | None = None
     state: State | None = None
     encoder: bool = False
-
-
-_GEMM = ("attention", "router", "shared", "dense_ffn", "norm", "other")
+    launches: tuple[Launch, ...] = ()
+    """Kernels of one layer, for tiers with measured kernels; weights that ride along launch nothing."""
 
 
 def operations(model: Model) -> tuple[Operation, ...]:
@@ -199,19 +199,19 @@ def operations(model: Model) -> tuple[Operation, ...]:
     order: dict[tuple, Operation] = {}
 
     def add(op: Operation, count: Any) -> None:
-        key = (op.part, op.kind, op.format, _key(op.bytes), _key(op.flop), _key(op.experts), _key(op.top_k),
-               _key(op.ways), op.stream, op.state, op.encoder)  # fmt: skip
+        key = (op.part, op.kind, op.format, key_of(op.bytes), key_of(op.flop), key_of(op.experts), key_of(op.top_k),
+               key_of(op.ways), op.stream, op.state, op.encoder, len(op.launches))  # fmt: skip
         if key in merged:
             merged[key] = merged[key] + count
         else:
             merged[key], order[key] = count, op
 
     for group in model.layers:
-        for op in _layer(group):
+        for op in _layer(group, model.hidden):
             add(op, group.count)
     head = model.embedding if model.tied else model.head
     add(Operation(part="head", kind="head", count=1.0, format=head.format, bytes=head.params * head.bits / 8.0,
-                  flop=2.0 * head.params), 1.0)  # fmt: skip
+                  flop=2.0 * head.params, launches=_head_launch(model, head)), 1.0)  # fmt: skip
     for w in model.extra:
         if w.part not in INACTIVE:
             add(Operation(part=w.part, kind="gemm", count=1.0, format=w.format, bytes=w.params * w.bits / 8.0,
@@ -219,33 +219,35 @@ def operations(model: Model) -> tuple[Operation, ...]:
     return tuple(_with_count(order[k], n) for k, n in merged.items())
 
 
+def _head_launch(model: Model, head: Weight) -> tuple[Launch, ...]:
+    return (Launch(k=model.hidden, cols=((head.params / model.hidden, np.inf),), bits=head.bits),)
+
+
 def _with_count(op: Operation, count: Any) -> Operation:
     return Operation(**{**op.__dict__, "count": count})
 
 
-def _key(value: Any) -> Any:
-    return value if np.ndim(value) == 0 else id(value)
-
-
-def _layer(group: Layers) -> Iterator[Operation]:
+def _layer(group: Layers, hidden: Any) -> Iterator[Operation]:
     """Operations of one layer: weights gathered by (part, format, ways), then streams and states."""
     gathered: dict[tuple, list[Any]] = {}
     for w in group.weights:
-        slot = gathered.setdefault((w.part, w.format, _key(w.ways)), [0.0, 0.0, w.ways])
+        slot = gathered.setdefault((w.part, w.format, key_of(w.ways)), [0.0, 0.0, w.ways])
         slot[0] = slot[0] + w.params * w.bits / 8.0
         if w.matmul:
             slot[1] = slot[1] + 2.0 * w.params
-    for (part, fmt, _), (moved, flop, ways) in gathered.items():
+    kernels = launches(group, hidden)
+    for (part, fmt, cut), (moved, flop, ways) in gathered.items():
+        started = tuple(kernels.get((part, fmt, cut), ()))
         if part == "routed":
             yield Operation(
                 part=part, kind="routed", count=1.0, format=fmt, bytes=moved, flop=flop * group.top_k / group.experts,
                 experts=group.experts, top_k=group.top_k, expert_groups=group.expert_groups,
-                groups_kept=group.groups_kept, ways=ways, encoder=group.encoder,
+                groups_kept=group.groups_kept, ways=ways, encoder=group.encoder, launches=started,
             )  # fmt: skip
         else:
             yield Operation(
-                part=part if part in _GEMM else "other", kind="gemm", count=1.0, format=fmt, bytes=moved, flop=flop,
-                ways=ways, encoder=group.encoder,
+                part=part if part in GEMM_PARTS else "other", kind="gemm", count=1.0, format=fmt, bytes=moved, flop=flop,
+                ways=ways, encoder=group.encoder, launches=started,
             )  # fmt: skip
     for stream in group.streams:
         yield Operation(
@@ -298,7 +300,7 @@ def residents(model: Model, *, with_mtp: bool = False) -> tuple[Resident, ...]:
             continue
         rule = "expert" if w.part == "routed" else "vocab" if w.part in ("embedding", "head") else "tensor"
         experts = group.experts if group is not None and rule == "expert" else 1.0
-        slot = gathered.setdefault((rule, _key(w.ways), _key(experts)), [0.0, w.ways, experts])
+        slot = gathered.setdefault((rule, key_of(w.ways), key_of(experts)), [0.0, w.ways, experts])
         slot[0] = slot[0] + count * w.params * w.bits / 8.0
     return tuple(Resident(bytes=b, rule=key[0], ways=ways, experts=e) for key, (b, ways, e) in gathered.items())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import comm, routing
+from . import comm, measured, routing
 from .arch import FORMATS
 from .counts import Counted, Operation, element_bytes, entries
 from .errors import RoutelineError
@@ -199,6 +199,13 @@ def step(
             mean_f = op.flop * tokens / layout.dp / cut
             add(op.part, op, op.bytes / cut, op.flop * per_rank * verified / cut, op.bytes / cut, mean_f, op.format)
 
+    if e.kernels is not None:
+        times, touched = measured.part_seconds(
+            counted, layout, per_group, per_rank, workload, routed, constants=e.kernels, peaks=rates_.peaks,
+            computed_in=rates_.computed_in, bandwidth=rates_.bandwidth, network=rates_.network,
+            attention_format=attention_format,
+        )  # fmt: skip
+        return _with_times(parts, times, limits, batch * workload.accepted, tokens, touched)
     if e.activations:
         blocks = counted.mixers + counted.dense_layers + counted.moe_layers
         op = Operation(part="activations", kind="activation", count=blocks)
@@ -216,6 +223,30 @@ def step(
     return Step(
         seconds=sum(p.seconds for p in parts.values()), output=batch * workload.accepted, parts=parts,
         touched=touched, tokens=tokens, limits=limits,
+    )  # fmt: skip
+
+
+def _with_times(
+    parts: Mapping[str, PartTime],
+    times: Mapping[str, Any],
+    limits: Mapping[str, Any],
+    output: Any,
+    tokens: Any,
+    touched: Any,
+) -> Step:
+    """A step whose bytes and FLOP are counted and whose seconds were measured; what exceeds the roofline of
+    the parts is overhead."""
+    named = {
+        name: PartTime(bytes=old.bytes, flop=old.flop, seconds=times.get(name, 0.0))
+        for name in dict.fromkeys((*parts, *times))
+        for old in (parts.get(name, PartTime()),)
+    }
+    seconds = sum(times.values())
+    communication = times.get("communication", 0.0)
+    rest = seconds - communication - limits["memory"] - limits["compute"]
+    return Step(
+        seconds=seconds, output=output, parts=named, touched=touched, tokens=tokens,
+        limits={**limits, "communication": communication, "overhead": rest},
     )  # fmt: skip
 
 

@@ -48,6 +48,11 @@ def link_rate(device: Device, tp: Any) -> np.ndarray:
     return np.full(tp.shape, rate)
 
 
+def link_start(link_class: str) -> float:
+    """Start-up of collectives on a class of link over NVLink's [-]; a guess off NVLink and xGMI."""
+    return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
+
+
 def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, np.ndarray]:
     """Prior constants as arrays (rows,) or (rows, formats), before any fitted effect."""
     data = priors()

@@ -1,0 +1,107 @@
+"""Measured kernels: launch shapes and fitted constants -> seconds. Knows no model and no device.
+
+A launch is a start-up time plus a rounded roofline (memory and compute overlap, the ridge is not sharp) plus
+what each kind of kernel adds: narrow tiles, activations quantised apart, per-expert work, shuffled tokens.
+`Constants` maps 'gemm.t0', 'moe.eta', ... to numbers or arrays; a value with a format axis is indexed by one of
+CODES. Used by the tier `calibrated` and by served predictions alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .numeric import choose, maximum, minimum, sqrt
+
+Constants = Mapping[str, Any]
+CODES = ("bf16", "fp8", "fp4", "w4a16")
+"""Kernel classes of a matrix product: 16-bit; 8-bit native; 4-bit native; weights narrower than the compute."""
+
+
+def kernel_code(bits: float, ran: str) -> tuple[int, float]:
+    """(index into CODES, bytes an activation element as read) for weights of `bits` computed in `ran`."""
+    if ran in ("fp8", "int8"):
+        return (1, 1.0) if bits >= 7.0 else (3, 2.0)
+    if ran in ("fp4", "int4"):
+        return 2, 0.5625
+    return (0 if bits >= 15.0 else 3), 2.0
+
+
+def joined(p: Any, *terms: Any) -> Any:
+    """(sum of terms**p)**(1/p): overlapping times with a rounded ridge [s]; p -> inf is the roofline's max."""
+    top = terms[0]
+    for t in terms[1:]:
+        top = maximum(top, t)
+    top = maximum(top, 1e-30)
+    total: Any = 0.0
+    for t in terms:
+        total = total + (t / top) ** p
+    return top * total ** (1.0 / p)
+
+
+def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
+    """One m x k times k x n product [s].
+
+    t0 + quantising pass + joined(bytes/(eta*BW) * (1 + narrow/n), FLOP/(f*peak), k * serial). c: t0, eta, f, p,
+    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns]. weight, act: bytes an element.
+    """
+    moved = (n * k * weight + m * k * act + 2.0 * m * n) / bandwidth / c["eta"] * (1.0 + c["narrow"] / n)
+    work = 2.0 * m * n * k / (peak * c["f"])
+    return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + joined(c["p"], moved, work, c["serial"] * k)
+
+
+def moe_seconds(
+    pairs: Any,
+    touched: Any,
+    hidden: Any,
+    inter: Any,
+    matrices: Any,
+    weight: Any,
+    peak: Any,
+    bandwidth: Any,
+    c: Constants,
+) -> Any:
+    """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
+
+    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP).
+    """
+    params = matrices * hidden * inter
+    moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
+    work = 2.0 * params * pairs / (peak * c["f"])
+    shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
+    return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
+
+
+def attention_seconds(moved: Any, flop: Any, sequences: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
+    """Attention core of one layer on one rank [s]: cache bytes and FLOP over its sequences."""
+    busy = joined(c["p"], moved / (bandwidth * c["eta"]), flop / (peak * c["f"]))
+    return c["t0"] + c["per_sequence"] * sequences + busy
+
+
+def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:
+    """All-reduce of `size` bytes over `ranks` devices of one node [s]; 0 for one rank.
+
+    start + growth*sqrt(MiB) + 2(g-1)/g size/(fraction*link): start-up, the latency of the middle sizes where
+    neither one-shot nor ring is at its best, and the ring's bandwidth.
+    """
+    volume = 2.0 * (ranks - 1.0) / maximum(ranks, 1.0) * size
+    t = c["ar_start"] + c["ar_growth"] * sqrt(size / 2.0**20) + volume / (link * c["ar_fraction"])
+    return choose(ranks > 1.0, t, 0.0)
+
+
+def effective_tokens(tokens: Any, c: Constants) -> Any:
+    """Tokens of independent uniform routing that touch as many experts as `tokens` real ones [-].
+
+    spread * T**skew, between min(T, 1) and T: real routers are skewed and neighbouring tokens agree.
+    """
+    draws = c["spread"] * tokens ** c["skew"]
+    return minimum(maximum(draws, minimum(tokens, 1.0)), tokens)
+
+
+def chosen(constants: Constants, prefix: str, code: int | None = None) -> dict[str, Any]:
+    """Constants 'prefix.name' by short name; those with a format axis at `code`."""
+    out = {}
+    for name, value in constants.items():
+        if name.startswith(prefix + "."):
+            out[name[len(prefix) + 1 :]] = value[code] if code is not None and isinstance(value, tuple) else value
+    return out
