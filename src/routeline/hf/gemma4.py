@@ -9,9 +9,10 @@ from ..arch import Weight
 from ..errors import RoutelineError
 from .blocks import Block, Draft, attention, dense, groups_of, layer_count, matrix, moe, norms, tied, vector
 from .decoder import FULL, SLIDING, every, final, vocab
-from .moes import SHARED_READS, per_layer_overrides, reused
-from .plain import FOUR_PRE
+from .gemma import FOUR_PRE
+from .listed import SHARED_READS, reused
 from .reader import Reader
+from .step import per_layer_overrides
 
 
 def cacheless(block: Block) -> Block:
