@@ -1,0 +1,443 @@
+"""Evaluate traced formulas over an open grid, tile by tile, in preallocated buffers.
+
+`compile_` turns nodes into a list of NumPy calls. What varies over few points is computed once for the
+whole grid; what depends on a whole-number variable alone (a batch) becomes a table over that number;
+the rest runs per tile of about 2**15 points, sized to stay in a core's L2 cache, with `out=` buffers
+that are reused as soon as their value is no longer needed. No physics here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, _prod, add, mul, operands, value
+
+TILE = 2**15
+"""Points of a tile: 256 KB a buffer."""
+ONCE = 2**17
+"""A value with at most this many elements over the whole grid is computed once."""
+TABLE = 2**21
+"""Most entries of a table over a variable (and the axes it is tabulated with)."""
+
+
+@dataclass
+class Register:
+    """A value while the program runs. mask: axes it varies over; whole grid (once) or per tile."""
+
+    mask: int
+    dtype: Any = np.float64
+    once: bool = False
+    data: Any = None
+    slot: int = -1
+
+
+@dataclass
+class Call:
+    """One NumPy call: function, operands (registers or numbers), result."""
+
+    function: Any
+    operands: tuple[Any, ...]
+    result: Register
+
+
+@dataclass
+class Program:
+    """Instructions for a grid of `shape`; see `run`. Buffers belong to this object: one per worker."""
+
+    shape: tuple[int, ...]
+    calls: list[Call]
+    outputs: dict[str, Any]
+    slots: list[tuple[int, Any]] = field(default_factory=list)
+    _views: dict[tuple[int, ...], list[Any]] = field(default_factory=dict, repr=False)
+    _buffers: list[Any] = field(default_factory=list, repr=False)
+
+    def run(self, box: tuple[slice, ...]) -> dict[str, Any]:
+        """Values of every output over a box of the grid, as arrays that broadcast to it.
+
+        The arrays are views of buffers that the next call overwrites.
+        """
+        shape = tuple(s.stop - s.start for s in box)
+        views = self._prepare(shape)
+        loaded: dict[int, Any] = {}
+
+        def read(x: Any) -> Any:
+            if not isinstance(x, Register):
+                return x
+            if not x.once:
+                return views[x.slot]
+            found = loaded.get(id(x))
+            if found is None:
+                found = x.data[tuple(s if x.mask >> i & 1 else slice(None) for i, s in enumerate(box))]
+                loaded[id(x)] = found
+            return found
+
+        with np.errstate(all="ignore"):
+            for call in self.calls:
+                _execute(call.function, [read(x) for x in call.operands], views[call.result.slot])
+        return {name: read(x) for name, x in self.outputs.items()}
+
+    def _prepare(self, shape: tuple[int, ...]) -> list[Any]:
+        """Views of the buffers, shaped for a tile."""
+        found = self._views.get(shape)
+        if found is not None:
+            return found
+        if not self._buffers:
+            self._buffers = [np.empty(0, dtype) for _, dtype in self.slots]
+        for i, (mask, dtype) in enumerate(self.slots):
+            if self._buffers[i].size < _count(shape, mask):
+                self._buffers[i] = np.empty(_count(shape, mask), dtype)
+                self._views.clear()
+        self._views[shape] = [
+            buffer[: _count(shape, mask)].reshape(_shape(shape, mask))
+            for buffer, (mask, _) in zip(self._buffers, self.slots, strict=True)
+        ]
+        return self._views[shape]
+
+
+def _count(shape: tuple[int, ...], mask: int) -> int:
+    return math.prod(n for i, n in enumerate(shape) if mask >> i & 1)
+
+
+def _shape(shape: tuple[int, ...], mask: int) -> tuple[int, ...]:
+    return tuple(n if mask >> i & 1 else 1 for i, n in enumerate(shape))
+
+
+def _execute(function: Any, args: list[Any], out: Any) -> None:
+    if function == "take":
+        np.take(args[0], args[1], out=out, mode="clip")
+    elif function == "cast":
+        np.copyto(out, args[0], casting="unsafe")
+    elif function == "where":
+        np.copyto(out, args[2])
+        np.copyto(out, args[1], where=args[0])
+    else:
+        function(*args, out=out)
+
+
+class _Compiler:
+    def __init__(self, graph: Graph, shape: tuple[int, ...]) -> None:
+        self.graph, self.shape = graph, shape
+        self.calls: list[Call] = []
+        self.memo: dict[int, Any] = {}
+        self.index: dict[int, Register] = {}
+        self.tables: dict[Any, Any] = {}
+        self.cost: dict[int, int] = {}
+        self.definitions = {
+            n.mask.bit_length() - 1: n for n in graph._nodes.values() if n.kind == "var"
+        }
+
+    # --- masks ---
+
+    def real(self, mask: int) -> int:
+        """Axes that a symbolic mask varies over, variables replaced by what defines them."""
+        out = mask & ((1 << self.graph.axes) - 1)
+        for bit, node in self.definitions.items():
+            if mask >> bit & 1:
+                out |= self.real(node.args[0].mask)
+        return out
+
+    def variables(self, mask: int) -> int:
+        return mask >> self.graph.axes << self.graph.axes
+
+    def work(self, node: Node) -> int:
+        """Roughly how many elementwise calls a node takes."""
+        found = self.cost.get(node.uid)
+        if found is None:
+            own = max(1, len(operands(node)))
+            if node.kind == "power":
+                own = 20
+            elif node.kind in ("leaf", "var"):
+                own = 20 if node.kind == "leaf" and self.variables(node.mask) else 0
+            found = own + sum(self.work(n) for n in operands(node))
+            self.cost[node.uid] = found
+        return found
+
+    # --- instructions ---
+
+    def push(self, function: Any, args: tuple[Any, ...], dtype: Any = np.float64) -> Any:
+        """Append a call (or do it now when its value is small over the whole grid)."""
+        mask = 0
+        for a in args:
+            mask |= a.mask if isinstance(a, Register) else 0
+        once = _count(self.shape, mask) <= ONCE and all(a.once for a in args if isinstance(a, Register))
+        result = Register(mask, dtype, once)
+        if not once:
+            self.calls.append(Call(function, args, result))
+            return result
+        result.data = np.empty(_shape(self.shape, mask), dtype)
+        with np.errstate(all="ignore"):
+            _execute(function, [a.data if isinstance(a, Register) else a for a in args], result.data)
+        return result
+
+    def emit(self, node: Any) -> Any:
+        """The register (or number) that holds a node."""
+        if not isinstance(node, Node):
+            return node
+        found = self.memo.get(node.uid)
+        if found is None:
+            found = self.memo[node.uid] = self._emit(node)
+        return found
+
+    def _emit(self, node: Node) -> Any:
+        if node.kind == "leaf" and not self.variables(node.mask):
+            data = np.ascontiguousarray(node.args[0].reshape(node.args[0].shape[: self.graph.axes]))
+            return Register(node.mask, np.float64, True, data)
+        if node.kind == "var":
+            return self.emit(node.args[0])
+        if self._tabulated(node):
+            return self._lookup(node)
+        if node.kind == "sum":
+            return self._emit_sum(node)
+        if node.kind == "prod":
+            return self._emit_prod(dict(node.args))
+        args = tuple(self.emit(a) for a in node.args)
+        if node.kind == "where":
+            return self.push("where", args)
+        boolean = node.kind in ("less", "less_equal", "equal", "logical_and", "logical_or", "logical_not")
+        return self.push(getattr(np, node.kind), args, np.bool_ if boolean else np.float64)
+
+    def _tabulated(self, node: Node) -> bool:
+        """A node of one variable (and few axes) that costs more than looking it up."""
+        var = self.variables(node.mask)
+        if not var or var & (var - 1):
+            return False
+        extra = node.mask ^ var
+        limit = 2 if not extra else 5
+        if self.work(node) <= limit:
+            return False
+        size = self.definitions[var.bit_length() - 1].args[1].size * _count(self.shape, extra)
+        return size <= TABLE
+
+    def _lookup(self, node: Node) -> Any:
+        var = self.variables(node.mask)
+        extra = node.mask ^ var
+        bit = var.bit_length() - 1
+        definition = self.definitions[bit]
+        table = np.moveaxis(value(node), bit, -1)
+        entries = table.shape[-1]
+        axes = tuple(n if extra >> i & 1 else 1 for i, n in enumerate(self.shape))
+        flat = np.ascontiguousarray(np.broadcast_to(table.reshape(*table.shape[: len(axes)], entries), (*axes, entries)))
+        index = self._index(bit, definition)
+        if extra:
+            start = np.arange(math.prod(axes), dtype=np.intp).reshape(axes) * entries
+            index = self.push(np.add, (index, Register(extra, np.intp, True, start)), np.intp)
+        dtype = flat.dtype if flat.dtype == bool else np.float64
+        table_register = Register(0, dtype, True, flat.reshape(-1))
+        if not index.once:
+            result = Register(index.mask, dtype)
+            self.calls.append(Call("take", (table_register.data, index), result))
+            return result
+        return Register(index.mask, dtype, True, table_register.data.take(index.data, mode="clip"))
+
+    def _index(self, bit: int, definition: Node) -> Register:
+        if bit not in self.index:
+            source = self.emit(definition.args[0])
+            self.index[bit] = self.push("cast", (source,), np.intp)
+        return self.index[bit]
+
+    def _emit_sum(self, node: Node) -> Any:
+        """Terms grouped so that tables and small arrays are added up before large ones."""
+        const, terms = node.args
+        by_rest: dict[Any, tuple[Any, Any]] = {}
+        plain: Any = const
+        for n, c in terms:
+            factors = dict(n.args) if n.kind == "prod" else {n: 1.0}
+            own, rest = self._separate(factors)
+            if own is None:
+                plain = add(plain, mul(c, n))
+                continue
+            key = tuple(sorted((m.uid, e) for m, e in rest.items()))
+            before = by_rest.get(key, (rest, 0.0))[1]
+            by_rest[key] = (rest, add(before, mul(c, own)))
+        groups: dict[Any, tuple[Any, Any]] = {}
+        for rest, own in by_rest.values():
+            outer = _prod(rest)
+            if isinstance(own, Node) and not self._tabulated(own):
+                single = own.args[1][0] if own.kind == "sum" and len(own.args[1]) == 1 and own.args[0] == 0.0 else (own, 1.0)
+                base, scale = single
+                groups[base.uid] = (base, add(groups.get(base.uid, (base, 0.0))[1], mul(scale, outer)))
+            else:
+                groups[("t", len(groups))] = (own, outer)
+        parts: list[Any] = []
+        bare: Any = plain
+        for own, outer in groups.values():
+            if not isinstance(outer, Node):
+                if isinstance(own, Node) and self._tabulated(own):
+                    if outer == 1.0 and not isinstance(bare, Node):
+                        own, bare = add(own, bare), 0.0
+                    parts.append(self._times(outer, [self.emit(own)]))
+                else:
+                    bare = add(bare, mul(own, outer))
+            else:
+                parts.append(self._times(1.0, [self.emit(own), self.emit(outer)]))
+        small: dict[int, Any] = {}
+        const, rest_terms = (bare.args if bare.kind == "sum" else (0.0, ((bare, 1.0),))) if isinstance(bare, Node) else (bare, ())
+        alike: dict[int, Any] = {}
+        done: set[int] = set()
+        for n, c in rest_terms:
+            alike[n.mask] = add(alike.get(n.mask, 0.0), mul(c, n))
+        for n, c in rest_terms:
+            whole = alike[n.mask]
+            if self.variables(n.mask) and self._tabulated(whole):
+                if n.mask not in done:
+                    parts.append(self._lookup(whole))
+                    done.add(n.mask)
+                continue
+            parts.append(self._times(c, [self._emit_prod(dict(n.args)) if n.kind == "prod" else self.emit(n)]))
+        for p in parts:
+            if isinstance(p, Register):
+                small[p.mask] = self.push(np.add, (small[p.mask], p)) if p.mask in small else p
+            else:
+                const = const + p
+        ordered = sorted(small.values(), key=lambda r: _count(self.shape, r.mask))
+        out: Any = const if const != 0.0 or not ordered else None
+        for r in ordered:
+            out = r if out is None else self.push(np.add, (r, out))
+        return out
+
+    def _separate(self, factors: dict[Node, float]) -> tuple[Any, dict[Node, float]]:
+        """(product of the factors over one variable alone, the rest); (None, ...) when there are none."""
+        var = 0
+        for n in factors:
+            v = self.variables(n.mask)
+            if v and n.mask == v and not v & (v - 1):
+                var = v
+                break
+        if not var:
+            return None, factors
+        own = {n: e for n, e in factors.items() if n.mask == var}
+        return _prod(own), {n: e for n, e in factors.items() if n.mask != var}
+
+    def _times(self, c: float, parts: list[Any]) -> Any:
+        number = c
+        small: dict[int, Any] = {}
+        for p in parts:
+            if isinstance(p, Register):
+                small[p.mask] = self.push(np.multiply, (small[p.mask], p)) if p.mask in small else p
+            else:
+                number = number * p
+        ordered = sorted(small.values(), key=lambda r: _count(self.shape, r.mask))
+        out: Any = number if number != 1.0 or not ordered else None
+        for r in ordered:
+            out = r if out is None else self.push(np.multiply, (r, out))
+        return out
+
+    def _emit_prod(self, factors: dict[Node, float]) -> Any:
+        own, rest = self._separate(factors)
+        above: list[Any] = []
+        below: list[Any] = []
+        if own is not None and isinstance(own, Node) and len(own.args) > 1 and self._tabulated(own):
+            above.append(self._lookup(own))
+            factors = rest
+        for n, e in factors.items():
+            r = self.emit(n)
+            if e == 1.0:
+                above.append(r)
+            elif e == -1.0:
+                below.append(r)
+            elif e < 0 and e == round(e) and e >= -3:
+                below.extend([r] * int(-e))
+            elif e > 0 and e == round(e) and e <= 3:
+                above.extend([r] * int(e))
+            elif e == 0.5:
+                above.append(self.push(np.sqrt, (r,)))
+            else:
+                above.append(self.push(np.power, (r, e)))
+        if below:
+            low = self._times(1.0, below)
+            if isinstance(low, Register) and (low.once or not any(isinstance(a, Register) for a in above)):
+                above.append(self.push(np.divide, (1.0, low)))
+            else:
+                return self.push(np.divide, (self._times(1.0, above), low))
+        return self._times(1.0, above)
+
+
+def compile_(graph: Graph, shape: tuple[int, ...], outputs: Mapping[str, Any]) -> Program:
+    """A program that computes `outputs` over a grid of `shape` (one length per axis of the graph)."""
+    compiler = _Compiler(graph, shape)
+    results = {name: compiler.emit(node) for name, node in outputs.items()}
+    calls = _needed(compiler.calls, results)
+    program = Program(shape=shape, calls=[], outputs=results)
+    _allocate(program, calls, results)
+    return program
+
+
+def _needed(calls: list[Call], results: Mapping[str, Any]) -> list[Call]:
+    wanted = {id(r) for r in results.values() if isinstance(r, Register)}
+    kept = []
+    for call in reversed(calls):
+        if id(call.result) in wanted:
+            kept.append(call)
+            wanted.update(id(a) for a in call.operands if isinstance(a, Register))
+    return kept[::-1]
+
+
+def _allocate(program: Program, calls: list[Call], results: Mapping[str, Any]) -> None:
+    """Assign buffers: a slot is free again after the last use of its value; same-shaped results reuse it in place."""
+    last: dict[int, int] = {}
+    for i, call in enumerate(calls):
+        for a in call.operands:
+            if isinstance(a, Register) and not a.once:
+                last[id(a)] = i
+    for r in results.values():
+        if isinstance(r, Register) and not r.once:
+            last[id(r)] = len(calls)
+    free: dict[tuple[int, Any], list[int]] = {}
+    for i, call in enumerate(calls):
+        ending = [a for a in dict.fromkeys(_Key(a) for a in call.operands) if isinstance(a.item, Register)]
+        ending = [a.item for a in ending if not a.item.once and last.get(id(a.item)) == i]
+        in_place = call.function not in ("take", "where", "cast")
+        if in_place:
+            for a in ending:
+                free.setdefault((a.mask, a.dtype), []).append(a.slot)
+        spare = free.get((call.result.mask, call.result.dtype))
+        if spare:
+            call.result.slot = spare.pop()
+        else:
+            call.result.slot = len(program.slots)
+            program.slots.append((call.result.mask, call.result.dtype))
+        if not in_place:
+            for a in ending:
+                free.setdefault((a.mask, a.dtype), []).append(a.slot)
+    program.calls = calls
+
+
+class _Key:
+    """Identity of an operand."""
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+
+    def __hash__(self) -> int:
+        return id(self.item)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.item is other.item
+
+
+def tiles(shape: tuple[int, ...], points: int = TILE) -> Iterator[tuple[slice, ...]]:
+    """Boxes of at most about `points` points that cover a grid in row order.
+
+    The last axes are whole, one axis is cut evenly, the axes before it advance one by one.
+    """
+    inner, k = 1, len(shape)
+    while k > 0 and inner * shape[k - 1] <= points:
+        inner *= shape[k - 1]
+        k -= 1
+    if k == 0:
+        yield tuple(slice(0, n) for n in shape)
+        return
+    axis = k - 1
+    step = max(1, points // inner)
+    pieces = -(-shape[axis] // step)
+    edges = [shape[axis] * i // pieces for i in range(pieces + 1)]
+    whole = tuple(slice(0, n) for n in shape[k:])
+    for outer in np.ndindex(*shape[:axis]):
+        before = tuple(slice(i, i + 1) for i in outer)
+        for a, b in zip(edges, edges[1:], strict=False):
+            yield (*before, slice(a, b), *whole)
