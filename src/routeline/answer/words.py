@@ -74,15 +74,18 @@ def _outcome(answer: Comparison, known: Extras) -> str:
 
 
 def _weakest(answer: Comparison, known: Extras) -> str:
-    """The ratio that supports the verdict least, with its number: a headline must not hide it."""
-    weakest, ratio = known.headline.weakest, answer.throughput_ratio
-    if weakest is None or weakest.value is None or ratio is None or weakest.name == "max_batch" or weakest.assumed:
+    """The asked-for ratio that supports the verdict least, with its number: a headline must not hide it."""
+    ratio, dense_ahead = answer.throughput_ratio or 1.0, answer.verdict != "moe"
+    asked = {r.name: r.value for r in known.headline.rows if r.value is not None and not r.assumed}
+    name = (min if dense_ahead else max)(asked, key=lambda n: asked[n])
+    value = asked[name]
+    if abs(value / ratio - 1) < 0.005:
         return ""
-    dense_ahead = answer.verdict != "moe"
-    shown = f"{weakest.value if dense_ahead else 1 / weakest.value:.3g}x"
-    where = f"{'' if weakest.name == 'request' else 'at '}{NAMES[weakest.name]}"
-    turned = leads(weakest.value) not in ("neither", leads(ratio))
-    return f", but only {shown} {where}" + (", where the verdict turns" if turned else "")
+    shown = f"{value if dense_ahead else 1 / value:.3g}x"
+    turned = leads(value) not in ("neither", leads(ratio))
+    return f", but only {shown} {'' if name == 'request' else 'at '}{NAMES[name]}" + (
+        ", where the verdict turns" if turned else ""
+    )
 
 
 def _serves(one: Side) -> str:

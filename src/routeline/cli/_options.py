@@ -26,7 +26,7 @@ verbose_option = click.option(
 TYPED = {
     "context": "128k", "weights": "native|bf16|fp8|nvfp4|mxfp4|int4", "cache": "auto|bf16|fp8", "compute": "bf16|fp8",
     "utilisation": "0.95", "overhead": "2GB", "memory": "usable|marketed", "layout": "auto|tp8|dp8,ep8|pooled",
-    "routing": "uniform|balanced|zipf:1.2|measured:FILE", "redundant": "32", "tier": "bandwidth|ideal|calibrated",
+    "routing": "uniform|balanced|zipf:1.2|measured:FILE", "redundant": "32", "tier": "auto|bandwidth|ideal|calibrated", "engine": "vllm|sglang|trtllm",
     "dense": "same-attention|standard|MODEL", "q": "2", "batch": "64", "tpot": "50ms", "draft": "3", "accept": "0.8",
     "input": "4k", "output": "1k", "prefix_hit": "0.5",
 }  # fmt: skip
@@ -62,10 +62,10 @@ def scenario_options(*without: str) -> Decorator:
 
 def _option(field: Any) -> Decorator:
     flag, text = "--" + field.name.replace("_", "-"), field.metadata["what"]
-    text = text[:1].upper() + text[1:] + "."
+    text = (text if " | " in text else text[:1].upper() + text[1:]) + "."
     if isinstance(field.default, bool):
         return click.option(flag, field.name, is_flag=True, help=text)
-    shown = "" if field.default is None else f" Default: {_shown(field)}."
+    shown = "" if field.default in (None, "") else f" Default: {_shown(field)}."
     return click.option(flag, field.name, metavar=TYPED.get(field.name, "VALUE"), help=text + shown)
 
 
