@@ -1,6 +1,7 @@
 """Break-evens: published figures, the solver against functions with known roots, and what is said when none exists."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
 from routeline.scenario import Scenario
 
+Ideal = partial(Scenario, tier="ideal")
+"""Bounds do not move when constants are fitted anew; the calibrated tier has tests of its own."""
+
 MODEL = deepseek_v3()
-PAPER = Scenario(
+PAPER = Ideal(
     context=131072.0,
     weights="fp8",
     cache="bf16",
@@ -76,7 +80,7 @@ def test_static_form_turns_at_one_over_s():
 @pytest.mark.parametrize(("devices", "layout"), [("8xMI300X", "pooled"), ("8xH200", "auto")])
 def test_every_crossing_is_one(variable, devices, layout):
     """A fresh comparison on each side of the crossing gives the two verdicts."""
-    scenario = Scenario(
+    scenario = Ideal(
         context=8192.0, weights="fp8", layout=layout, memory="marketed", input=8192.0, output=256.0, prefix_hit=0.2
     )
     answer = run(devices, scenario, q=4.5)
@@ -110,7 +114,7 @@ def test_request_break_evens_frame_the_worked_request():
 
 
 def test_clusters_too_small_are_named():
-    (found,) = breakeven.break_evens(run("8xH200", Scenario(context=8192.0, weights="fp8")), ["devices"])["devices"]
+    (found,) = breakeven.break_evens(run("8xH200", Ideal(context=8192.0, weights="fp8")), ["devices"])["devices"]
     assert found.feasible[0] == 8
     assert "MoE needs 8" in found.note
 
@@ -122,7 +126,7 @@ def test_no_crossing_says_who_leads_and_where_nothing_fits_says_so():
     assert found.leader == "dense"
     assert found.payload()["none"] == "none in range: dense leads throughout"
     assert found.feasible[0] > 0.3
-    tiny = run("1xH200", Scenario(context=8192.0, weights="fp8"))
+    tiny = run("1xH200", Ideal(context=8192.0, weights="fp8"))
     for several in breakeven.break_evens(tiny).values():
         for one in several:
             if one.form == "end to end" and one.variable != "devices":
@@ -133,7 +137,7 @@ def test_no_crossing_says_who_leads_and_where_nothing_fits_says_so():
 
 
 def test_a_model_against_itself_is_a_tie_throughout():
-    answer = run("8xH200", Scenario(context=8192.0, weights="fp8"), opponent=MODEL)
+    answer = run("8xH200", Ideal(context=8192.0, weights="fp8"), opponent=MODEL)
     found = breakeven.break_evens(answer, ["batch", "context", "utilisation", "output", "prefix_hit"])
     for several in found.values():
         for one in several:
@@ -141,7 +145,7 @@ def test_a_model_against_itself_is_a_tie_throughout():
 
 
 def test_q_implied_by_a_named_opponent_cannot_vary():
-    answer = run("8xH200", Scenario(context=8192.0, weights="fp8", dense="Llama-3.1-70B"), opponent=llama_70b())
+    answer = run("8xH200", Ideal(context=8192.0, weights="fp8", dense="Llama-3.1-70B"), opponent=llama_70b())
     last = breakeven.break_evens(answer, ["q"])["q"][1]
     assert "implied by Llama-3.1-70B" in last.payload()["none"]
 
@@ -178,7 +182,7 @@ def test_the_solver_does_not_cross_a_gap():
 
 
 def test_weights_read_is_what_the_step_reads():
-    answer = run("8xH200", Scenario(context=8192.0, weights="fp8", tier="bandwidth"))
+    answer = run("8xH200", Ideal(context=8192.0, weights="fp8", tier="bandwidth"))
     m = answer.moe.counted
     for layout in (layouts.pooled(8), answer.moe.point.layout):
         step = side.step_at(m, answer.ground, layout, 64.0)

@@ -1,6 +1,7 @@
 """Fit, the verdict per layout, fair headlines, saved scenarios and their differences."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,8 +16,11 @@ from routeline.errors import RoutelineError
 from routeline.models import load_model
 from routeline.scenario import Scenario
 
+Ideal = partial(Scenario, tier="ideal")
+"""Bounds do not move when constants are fitted anew; the calibrated tier has tests of its own."""
+
 MODEL = deepseek_v3()
-PAPER = Scenario(
+PAPER = Ideal(
     context=131072.0,
     weights="bf16",
     cache="bf16",
@@ -41,9 +45,9 @@ def test_pooled_batches_are_those_of_the_worked_table():
 
 
 def test_the_longest_context_is_where_the_batch_turns():
-    found = plan.fit(MODEL, parse_devices("8xH200"), Scenario(weights="fp8"), batches=(1.0, 8.0, 64.0))
-    counted = prepared(MODEL, Scenario(weights="fp8"))
-    ground = make_ground(parse_devices("8xH200"), Scenario(weights="fp8"))
+    found = plan.fit(MODEL, parse_devices("8xH200"), Ideal(weights="fp8"), batches=(1.0, 8.0, 64.0))
+    counted = prepared(MODEL, Ideal(weights="fp8"))
+    ground = make_ground(parse_devices("8xH200"), Ideal(weights="fp8"))
     assert len(found.rows) > 20
     for row in found.rows[:12]:
         for batch, longest in row.context.items():
@@ -56,7 +60,7 @@ def test_the_longest_context_is_where_the_batch_turns():
 
 
 def test_what_does_not_fit_names_the_cluster_that_does():
-    found = plan.fit(MODEL, parse_devices("4xH200"), Scenario(weights="fp8"))
+    found = plan.fit(MODEL, parse_devices("4xH200"), Ideal(weights="fp8"))
     assert not any(r.fits for r in found.rows)
     assert found.devices_needed == 8
     assert set(found.best_batch().values()) == {0.0}
@@ -66,16 +70,16 @@ def test_what_does_not_fit_names_the_cluster_that_does():
 def test_replicas_and_shards_sum_to_the_cluster():
     """Dense on 8 devices: R replicas of TP t admit R times what one admits on t devices."""
     llama = llama_70b()
-    found = plan.fit(llama, parse_devices("8xH200"), Scenario(), contexts=(8192.0,))
+    found = plan.fit(llama, parse_devices("8xH200"), Ideal(), contexts=(8192.0,))
     rows = {str(r.layout): r for r in found.rows}
-    alone = plan.fit(llama, parse_devices("2xH200"), Scenario(layout="tp2"), contexts=(8192.0,)).rows[0]
+    alone = plan.fit(llama, parse_devices("2xH200"), Ideal(layout="tp2"), contexts=(8192.0,)).rows[0]
     assert rows["tp=2,moe_tp=2,replicas=4"].batch[8192.0] == 4 * alone.batch[8192.0]
 
 
 @pytest.mark.parametrize("bad", [{"contexts": ()}, {"contexts": (0.0,)}, {"batches": (0.5,)}, {"batches": (1e12,)}])
 def test_fit_refuses_impossible_axes(bad):
     with pytest.raises(RoutelineError, match="fit needs at least one"):
-        plan.fit(MODEL, parse_devices("8xH200"), Scenario(weights="fp8"), **bad)
+        plan.fit(MODEL, parse_devices("8xH200"), Ideal(weights="fp8"), **bad)
 
 
 # --- layouts ---------------------------------------------------------------------------------------
@@ -93,7 +97,7 @@ def test_layout_table_holds_the_models_figures():
 
 
 def test_each_row_is_the_comparison_under_that_layout():
-    scenario = Scenario(context=32768.0, weights="fp8")
+    scenario = Ideal(context=32768.0, weights="fp8")
     table = plan.compare_layouts(run("8xH200", scenario))
     for row in [r for r in table.rows if r.ratio is not None][::6]:
         text = (
@@ -108,7 +112,7 @@ def test_each_row_is_the_comparison_under_that_layout():
 
 
 def test_the_layout_can_decide_the_verdict():
-    table = plan.compare_layouts(run("8xH200", Scenario(context=32768.0, weights="fp8"), q=6.0))
+    table = plan.compare_layouts(run("8xH200", Ideal(context=32768.0, weights="fp8"), q=6.0))
     assert table.flips
     assert table.sentence.startswith("the layout decides the verdict: dense in")
 
@@ -136,7 +140,7 @@ def test_where_every_rule_agrees_it_says_so():
 
 
 def test_no_ratio_has_no_weakest():
-    found = fair.headline(run("1xH200", Scenario(weights="fp8")))
+    found = fair.headline(run("1xH200", Ideal(weights="fp8")))
     assert found.weakest is None
     assert "does not fit" in found.sentence
 
@@ -154,7 +158,7 @@ def test_what_matters_reruns_the_question_with_one_choice_changed():
 
 def test_what_is_refused_is_listed_with_its_reason():
     grok = load_model("Grok-1")
-    answer = compare(grok, parse_devices("5xH200"), Scenario(context=4096.0, weights="fp8", layout="pooled"), q=2.0)
+    answer = compare(grok, parse_devices("5xH200"), Ideal(context=4096.0, weights="fp8", layout="pooled"), q=2.0)
     found = [x for x in fair.what_matters(answer) if x.verdict == "refused"]
     assert any("does not divide 48 heads" in x.reason for x in found)
 
@@ -177,7 +181,7 @@ FIELDS = st.fixed_dictionaries(
 def test_what_is_saved_is_read_back(values):
     import tomllib
 
-    scenario = Scenario(**values)
+    scenario = Ideal(**values)
     again = scenario_file.read(tomllib.loads(scenario_file.dumps("DeepSeek-V3", "8xH200", scenario)))
     assert again.scenario == scenario
     assert (again.model, again.devices) == ("DeepSeek-V3", "8xH200")
@@ -218,7 +222,7 @@ def test_files_that_cannot_be_read_or_written():
     with pytest.raises(RoutelineError, match="cannot read the scenario"):
         scenario_file.load("/nowhere/at.toml")
     with pytest.raises(RoutelineError, match="cannot write"):
-        scenario_file.save("/nowhere/at.toml", "a", "b", Scenario())
+        scenario_file.save("/nowhere/at.toml", "a", "b", Ideal())
 
 
 def test_a_difference_names_each_change_and_what_it_does_alone():
@@ -239,7 +243,9 @@ def test_a_difference_names_each_change_and_what_it_does_alone():
 
 
 def test_a_change_that_is_refused_alone_says_why():
-    first = scenario_file.read({"model": "DeepSeek-V3", "devices": "8xH200", "scenario": {"q": 2, "weights": "fp8"}})
+    first = scenario_file.read(
+        {"model": "DeepSeek-V3", "devices": "8xH200", "scenario": {"q": 2, "weights": "fp8", "tier": "ideal"}}
+    )
     second = replace(first, devices="16xH200", scenario=replace(first.scenario, layout="tp16"))
     found = diff.diff(first, second)
     alone = {c.name: c for c in found.changes}
@@ -248,4 +254,4 @@ def test_a_change_that_is_refused_alone_says_why():
 
 
 def test_layout_arrays_are_scalars():
-    assert np.ndim(plan.fit(MODEL, parse_devices("8xH200"), Scenario(weights="fp8")).rows[0].layout.tp) == 0
+    assert np.ndim(plan.fit(MODEL, parse_devices("8xH200"), Ideal(weights="fp8")).rows[0].layout.tp) == 0

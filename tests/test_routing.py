@@ -205,10 +205,9 @@ def test_scalar_is_array(law):
 
 def test_speculative_tokens_count_as_verified_in_routing_and_as_accepted_in_output():
     """--draft 3 --accept 0.8: four tokens a sequence are routed, 1 + 3 * 0.8 are output."""
-    plain = ask(deepseek_v3(), "8xH200", context=8192, weights="fp8", layout="pooled", batch=16, q=2)
-    drafted = ask(
-        deepseek_v3(), "8xH200", context=8192, weights="fp8", layout="pooled", batch=16, q=2, draft=3, accept=0.8
-    )
+    given = {"context": 8192, "weights": "fp8", "layout": "pooled", "tier": "ideal", "batch": 16, "q": 2}
+    plain = ask(deepseek_v3(), "8xH200", **given)
+    drafted = ask(deepseek_v3(), "8xH200", draft=3, accept=0.8, **given)
     step = drafted.moe.point.step
     assert step.tokens == 64
     assert step.touched == pytest.approx(222.44, abs=0.005)
@@ -280,7 +279,7 @@ def test_a_measured_comparison_runs_from_the_file(tmp_path):
     """One row for all layers; skew touches fewer experts than uniform, and its worst rank carries more."""
     counts = np.round(routing.zipf_inclusion(256, 8.0, 1.0) * 1e6)
     text = write(tmp_path, "one.csv", ",".join(str(int(c)) for c in counts))
-    given = {"context": 8192, "weights": "fp8", "layout": "dp8,ep8", "batch": 64, "q": 2}
+    given = {"context": 8192, "weights": "fp8", "layout": "dp8,ep8", "batch": 64, "q": 2, "tier": "ideal"}
     skewed, even = (ask(deepseek_v3(), "8xH200", routing=r, **given) for r in (text, "uniform"))
     assert skewed.moe.point.step.touched < even.moe.point.step.touched
     assert skewed.dense.point.step.seconds == even.dense.point.step.seconds
