@@ -397,8 +397,11 @@ def _step(c: Comparison, role: str, p: Point) -> Trace:
 
 
 def _part(c: Comparison, role: str, p: Point, name: str) -> Trace:
+    from .explain_kernels import kernel_part
     from .explain_ops import fixed_part, operation_time  # the two files call each other
 
+    if c.ground.efficiency.kernels is not None:
+        return _same(kernel_part(c, f"{role}.parts.{name}", name, p), p.step.parts[name].seconds)
     one = c.moe if role == "moe" else c.dense
     key, value = f"{role}.parts.{name}", float(p.step.parts[name].seconds)
     if name in ("communication", "scheduling"):

@@ -72,10 +72,20 @@ def moe_seconds(
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 
 
-def attention_seconds(moved: Any, flop: Any, sequences: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
-    """Attention core of one layer on one rank [s]: cache bytes and FLOP over its sequences."""
-    busy = joined(c["p"], moved / (bandwidth * c["eta"]), flop / (peak * c["f"]))
-    return c["t0"] + c["per_sequence"] * sequences + busy
+SPAN = 256.0
+"""Cached tokens that one piece of a split attention covers [tokens]; its effect is absorbed by `half`."""
+
+
+def attention_seconds(moved: Any, flop: Any, items: Any, length: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
+    """Attention core of one layer on one rank [s]: cache bytes and FLOP over its sequences.
+
+    items: sequences x local KV heads, each a work item; it is cut along its `length` tokens, and until some
+    `half` pieces of SPAN tokens are in flight the bandwidth is not reached. t0 + item*items + joined.
+    """
+    pieces = items * maximum(length / SPAN, 1.0)
+    reached = pieces / (pieces + c["half"])
+    memory = moved / (bandwidth * c["eta"] * maximum(reached, 1e-9))
+    return c["t0"] + c["item"] * items + joined(c["p"], memory, flop / (peak * c["f"]))
 
 
 def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:

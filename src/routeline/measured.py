@@ -67,7 +67,12 @@ def part_seconds(
             moved = per_rank * read / shards(s.shards, layout)
             flop = per_rank * verified * minimum(kept, s.read) * op.flop / layout.tp
             c = chosen(constants, "mla" if s.shards == 1.0 else "gqa")
-            add("cache", op.count * kernels.attention_seconds(moved, flop, per_rank, attention_peak, bandwidth, c))
+            if np.isfinite(s.read):
+                c["t0"] = c["t0"] + c.get("sparse", 0.0)
+            items = per_rank * maximum(s.shards / minimum(layout.tp, s.shards), 1.0)
+            length = minimum(kept, s.read)
+            busy = kernels.attention_seconds(moved, flop, items, length, attention_peak, bandwidth, c)
+            add("cache", op.count * busy)
         elif op.state is not None:
             c = chosen(constants, "state")
             moved = per_rank * 2.0 * op.state.bytes / shards(op.state.shards, layout)

@@ -1,88 +1,31 @@
 """Launches + constants -> seconds, row by row: kernels, collectives, the step of a continuous batch.
 
-Every kernel is t0 + (memory^p + compute^p + serial^p)^(1/p): a rounded roofline (roofline.roofline) with the
-serial walk along k, plus passes that are launched apart (quantising activations). `Constants` holds one value
-per row and name; formats index the second axis where a constant depends on them.
+The kernel formulas stand in routeline.kernels, where the tier `calibrated` of every answer uses them too: change
+them there, and routeline.measured (the same launches of one model, broadcast) follows. `Constants` holds one
+value per row and name; formats index the second axis where a constant depends on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..kernels import (
+    SPAN,
+    Constants,
+    all_reduce_seconds,
+    attention_seconds,
+    gemm_seconds,
+    moe_seconds,
+)
+from ..kernels import joined as _norm
 from ..routing import expected_max_normal, touched_uniform
 from .table import Table
-
-Constants = Mapping[str, Any]
 
 
 def _sum(row: np.ndarray, seconds: np.ndarray, rows: int) -> np.ndarray:
     return np.bincount(row, weights=seconds, minlength=rows)
-
-
-def _norm(p: Any, *terms: Any) -> Any:
-    """(sum of terms^p)^(1/p): joins overlapping times [s]."""
-    top = terms[0]
-    for t in terms[1:]:
-        top = np.maximum(top, t)
-    top = np.maximum(top, 1e-30)
-    total: Any = 0.0
-    for t in terms:
-        total = total + (t / top) ** p
-    return top * total ** (1.0 / p)
-
-
-def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
-    """One m x k times k x n product [s].
-
-    t0 + quantising pass + norm_p(bytes/(eta*BW) * (1 + narrow/n), FLOP/(f*peak), k * serial). c: t0, eta, f, p,
-    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns].
-    """
-    moved = (n * k * weight + m * k * act + 2.0 * m * n) / bandwidth / c["eta"] * (1.0 + c["narrow"] / n)
-    work = 2.0 * m * n * k / (peak * c["f"])
-    return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + _norm(c["p"], moved, work, c["serial"] * k)
-
-
-def moe_seconds(
-    pairs: Any,
-    touched: Any,
-    hidden: Any,
-    inter: Any,
-    matrices: Any,
-    weight: Any,
-    peak: Any,
-    bandwidth: Any,
-    c: Constants,
-) -> Any:
-    """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
-
-    t0 + per_expert*touched + passes over the permuted activations + norm_p(bytes, FLOP).
-    """
-    params = matrices * hidden * inter
-    moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
-    work = 2.0 * params * pairs / (peak * c["f"])
-    shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
-    return c["t0"] + c["per_expert"] * touched + shuffle + _norm(c["p"], moved, work)
-
-
-def attention_seconds(moved: Any, flop: Any, sequences: Any, peak: Any, bandwidth: Any, c: Constants) -> Any:
-    """Attention core of one layer on one rank [s]: cache bytes and FLOP over its sequences."""
-    return (
-        c["t0"] + c["per_sequence"] * sequences + _norm(c["p"], moved / (bandwidth * c["eta"]), flop / (peak * c["f"]))
-    )
-
-
-def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:
-    """All-reduce of `size` bytes over `ranks` devices of one node [s]; 0 for one rank.
-
-    start + growth*sqrt(MiB) + 2(g-1)/g size/(fraction*link): start-up, the latency of the middle sizes where
-    neither one-shot nor ring is at its best, and the ring's bandwidth.
-    """
-    volume = 2.0 * (ranks - 1.0) / np.maximum(ranks, 1.0) * size
-    t = c["ar_start"] + c["ar_growth"] * np.sqrt(size / 2.0**20) + volume / (link * c["ar_fraction"])
-    return np.where(ranks > 1.0, t, 0.0)
 
 
 def pick(constants: Constants, prefix: str, row: np.ndarray, code: np.ndarray | None = None) -> dict[str, Any]:
@@ -173,11 +116,12 @@ def _attention(
     gqa, mla = pick(k, "gqa", r), pick(k, "mla", r)
     lat = s.latent > 0
     c = {name: np.where(lat, mla[name], gqa[name]) for name in gqa}
+    c["t0"] = c["t0"] + np.where(np.isfinite(s.read), c["sparse"], 0.0)
     kept = np.minimum(context[r], s.window) / s.stride
     seen = np.minimum(kept, s.read)
     moved = decode[r] * np.minimum(kept, s.read * verified[r]) * s.elements * s.bytes
     flop = decode[r] * verified[r] * seen * s.flop
-    busy = attention_seconds(moved, flop, decode[r], s.peak, table.bandwidth[r], c)
+    busy = attention_seconds(moved, flop, decode[r] * s.heads, seen, s.peak, table.bandwidth[r], c)
     dec = _sum(r, np.where(decode[r] > 0, s.count * busy, 0.0), table.rows)
     around = np.minimum(np.minimum(mean[r], s.window) / s.stride, s.read)
     work = prompt[r] * around * s.flop_prefill / (s.peak * c["prefill"])
@@ -208,3 +152,7 @@ def _communication(table: Table, k: Constants, tokens: Any) -> np.ndarray:
     wide = (table.mixers + table.ffns) * reduce + table.moe_layers * np.where(w.dp * w.tp > 1.0, spread, 0.0)
     stage = (w.pp - 1.0) * (c["ar_start"] + size / c["link"])
     return np.where(w.dp > 1.0, wide, plain) + stage
+
+__all__ = [
+    "SPAN", "_norm", "all_reduce_seconds", "attention_seconds", "gemm_seconds", "moe_seconds", "pick", "step_seconds",
+]  # fmt: skip

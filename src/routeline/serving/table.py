@@ -78,6 +78,8 @@ class Streams:
     flop: np.ndarray
     flop_prefill: np.ndarray
     latent: np.ndarray
+    heads: np.ndarray
+    """Local KV heads (1 for a latent) [-]."""
     peak: np.ndarray
 
 
@@ -159,13 +161,13 @@ def build(groups: Sequence[tuple[np.ndarray, Shape, Device]], widths: Widths, el
             cut = np.minimum(tp, st.shards)
             width = element[rows] + np.where(element[rows] < 2.0, st.scale_bits / 8.0, 0.0)
             s.add(rows, count, st.elements / cut, width, st.stride, st.window, st.read, st.flop / tp,
-                  (st.flop_prefill or st.flop) / tp, st.shards == 1.0, bf16)  # fmt: skip
+                  (st.flop_prefill or st.flop) / tp, st.shards == 1.0, np.maximum(st.shards / cut, 1.0), bf16)  # fmt: skip
         for count, st in shape.states:
             cut = np.minimum(tp, st.shards)
             t.add(rows, count, st.bytes / cut, st.flop / cut, bf16)
     return Table(
         rows=n, widths=widths, hidden=hidden, mixers=mixers, ffns=ffns, moe_layers=moe_layers, bandwidth=bandwidth,
-        gemms=_make(Gemms, g.arrays(9)), moes=_make(Moes, m.arrays(10)), streams=_make(Streams, s.arrays(11)),
+        gemms=_make(Gemms, g.arrays(9)), moes=_make(Moes, m.arrays(10)), streams=_make(Streams, s.arrays(12)),
         states=_make(States, t.arrays(5)),
     )  # fmt: skip
 
