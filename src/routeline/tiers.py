@@ -28,9 +28,16 @@ def efficiency(name: str, device: Device, *, engine: str = "", layout: str = "au
     """The efficiencies of a tier on a device; engine '' is the mean of the measured engines.
 
     Raises:
-        UnknownName: no such tier.
+        UnknownName: no such tier or engine.
     """
     chosen = resolve(name, device, layout)
+    if engine:
+        from .serving.names import ENGINES
+
+        if engine.strip().lower() not in (*ENGINES, *ENGINES.values()):
+            raise UnknownName(
+                "engine", engine, sorted(set(ENGINES.values())), "leave it out for the mean of the measured"
+            )
     if chosen in TIERS:
         return TIERS[chosen]
     from .serving.tier import efficiency as calibrated
