@@ -18,7 +18,9 @@ from routeline import report
 
 @pytest.fixture(scope="module")
 def answer():
-    return routeline.ask("DeepSeek-V3", "8xH200", context="128k", weights="fp8", q=2, input="4k", output="1k")
+    return routeline.ask(
+        "DeepSeek-V3", "8xH200", context="128k", weights="fp8", q=2, input="4k", output="1k", tier="ideal"
+    )
 
 
 class Outside(HTMLParser):
@@ -74,7 +76,7 @@ def test_markdown_holds_the_same_numbers_and_its_pictures(answer, tmp_path):
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path):
-    alone = routeline.ask("DeepSeek-V3", "1xH200", context="8k", q=2)
+    alone = routeline.ask("DeepSeek-V3", "1xH200", context="8k", q=2, tier="ideal")
     made = report.document(alone)
     assert {"waterfall", "step", "roofline"} <= {name for name, _ in made.absent}
     assert {"memory", "cluster"} <= {f.name for f in made.figures}

@@ -17,7 +17,7 @@ from routeline.plots import data, grid, theme, verdict  # noqa: E402
 
 
 def ask(**kw):
-    given = {"context": "128k", "weights": "fp8", "q": 2} | kw
+    given = {"context": "128k", "weights": "fp8", "q": 2, "tier": "ideal"} | kw
     return routeline.ask(given.pop("model", "DeepSeek-V3"), given.pop("devices", "8xH200"), **given)
 
 
@@ -44,6 +44,13 @@ def test_every_chart_is_valid_vega_lite_and_carries_its_assumptions(answer, name
         assert "tier ideal" in caption
     assert figure.alt
     assert figure.rows()
+
+
+@pytest.mark.parametrize("name", plots.CHARTS)
+def test_every_chart_can_be_drawn_in_the_calibrated_tier(name):
+    figure = plots.chart(name, ask(tier="calibrated"))
+    assert figure.rows()
+    assert name == "evidence" or "tier calibrated" in figure.caption
 
 
 @pytest.mark.parametrize("name", plots.CHARTS)

@@ -51,7 +51,7 @@ def over_q(c: Comparison) -> tuple[data.Rows, dict[str, Any]]:
         raise RoutelineError("against a named dense model q is implied by its size; leave --dense out to vary q")
     found = spread(c)
     low, high = found.interval90
-    chance = odds(replace(c, q_evidence=found))
+    chance = odds(replace(c, q_evidence=found, ratios={"max_batch": c.ratios["max_batch"]}))
     flips = [f.q for f in chance.flips if f.ratio == "max_batch"] if chance is not None else []
     ends = [*(f for f in flips if f < 100.0), min(high, 100.0) * 1.25, c.q, 8.0]
     rows = grid.over_q(c, min(1.0, low * 0.7, c.q * 0.8), max(ends) * 1.2)

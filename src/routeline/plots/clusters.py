@@ -33,12 +33,12 @@ def cluster_size(c: Comparison) -> Figure:
         layers.append(
             alt.Chart(scales.values(fits))
             .mark_bar(width={"band": 0.92})
-            .encode(x=x, xOffset=offset, y=y, y2=alt.datum(0.5), color=colour, tooltip=tips)
+            .encode(x=x, xOffset=offset, y=y, y2=alt.Y2Datum(0.5), color=colour, tooltip=tips)
         )
         layers.append(
             alt.Chart(scales.values(fits))
             .mark_text(dy=-7, fontSize=10)
-            .encode(x=x, xOffset=offset, y="batch:Q", text=alt.Text("batch:Q", format=",.0f"))
+            .encode(x=x, xOffset=offset, y=alt.Y("batch:Q"), text=alt.Text("batch:Q", format=",.0f"))
         )
     if unfit:
         cross = (
@@ -97,16 +97,20 @@ def expert_width(c: Comparison) -> Figure:
                 scale=alt.Scale(domain=names, range=[theme.MOE, theme.GREEN]),
                 legend=alt.Legend(title=None),
             ),
-            order="order:Q",
+            order=alt.Order("order:Q"),
             tooltip=[alt.Tooltip("ep:O"), alt.Tooltip("part:N"), alt.Tooltip("gb:Q", format=".4g")],
         )
     )
     text = (
         alt.Chart(scales.values(totals))
         .mark_text(dy=-7, fontSize=10)
-        .encode(x=x, y="total_gb:Q", text=alt.Text("total_gb:Q", format=",.3g"))
+        .encode(x=x, y=alt.Y("total_gb:Q"), text=alt.Text("total_gb:Q", format=",.3g"))
     )
-    limit = alt.Chart(scales.values([{"gb": capacity}])).mark_rule(color=theme.INK, strokeDash=[5, 3]).encode(y="gb:Q")
+    limit = (
+        alt.Chart(scales.values([{"gb": capacity}]))
+        .mark_rule(color=theme.INK, strokeDash=[5, 3])
+        .encode(y=alt.Y("gb:Q"))
+    )
     first, _ = data.labels(c)
     return Figure(
         name="width",

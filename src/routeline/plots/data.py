@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import counts, layouts, memory, routing, side
+from ..answer.rows import number
 from ..arch import Model
 from ..compare import Comparison, Side
 from ..errors import RoutelineError
@@ -259,7 +260,7 @@ def waterfall(c: Comparison) -> Rows:
         return "loss" if end < start else "gain"
 
     return [
-        row(0, f"{second}\nbatch {ratio.dense.batch:,.0f}", 0.0, top, "dense", f"{top:,.4g}"),
+        row(0, f"{second}\nbatch {ratio.dense.batch:,.0f}", 0.0, top, "dense", number(top)),
         row(
             1,
             f"held to batch {ratio.moe.batch:,.0f}\n(headroom)",
@@ -269,7 +270,7 @@ def waterfall(c: Comparison) -> Rows:
             f"÷ {c.headroom_gain:.3g}",
         ),
         row(2, "less reuse per\nfetched weight", middle, bottom, change(middle, bottom), f"÷ {c.reuse_penalty:.3g}"),
-        row(3, f"{first}\nbatch {ratio.moe.batch:,.0f}", 0.0, bottom, "moe", f"{bottom:,.4g}"),
+        row(3, f"{first}\nbatch {ratio.moe.batch:,.0f}", 0.0, bottom, "moe", number(bottom)),
     ]
 
 

@@ -40,7 +40,7 @@ def q_curve(c: Comparison) -> Figure:
         legend=alt.Legend(title=None, symbolType="square"),
     )
     x = _q_axis("q, size of the matched dense model over the MoE's active parameters")
-    area = alt.Chart(scales.values(drawn)).mark_rect().encode(x=alt.X("a:Q"), x2="b:Q", color=shade)
+    area = alt.Chart(scales.values(drawn)).mark_rect().encode(x=alt.X("a:Q"), x2=alt.X2("b:Q"), color=shade)
     line = (
         alt.Chart(scales.values(rows))
         .mark_line(color=theme.INK)
@@ -52,17 +52,19 @@ def q_curve(c: Comparison) -> Figure:
             tooltip=[alt.Tooltip("q:Q", format=".3g"), alt.Tooltip("R:Q", format=".3g")],
         )
     )
-    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y="R:Q")
+    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y=alt.Y("R:Q"))
     median = (
         alt.Chart(scales.values([{"q": found["median"]}]))
         .mark_rule(color=theme.DENSE, strokeDash=[5, 3])
-        .encode(x="q:Q")
+        .encode(x=alt.X("q:Q"))
     )
     used = min(rows, key=lambda r: abs(r["q"] - c.q))
     here = (
         alt.Chart(scales.values([used]))
         .mark_point(shape="diamond", size=120, fill=theme.GROUND, stroke=theme.INK, strokeWidth=2, opacity=1)
-        .encode(x="q:Q", y="R:Q", tooltip=[alt.Tooltip("q:Q", format=".3g"), alt.Tooltip("R:Q", format=".3g")])
+        .encode(
+            x=alt.X("q:Q"), y=alt.Y("R:Q"), tooltip=[alt.Tooltip("q:Q", format=".3g"), alt.Tooltip("R:Q", format=".3g")]
+        )
     )
     layers = [area, one, median, line, here] if low <= found["median"] <= high else [area, one, line, here]
     flips = ", ".join(f"{q:.3g}" for q in found["flips"])
@@ -105,8 +107,8 @@ def of_evidence(found: Any, name: str) -> Figure:
         alt.Chart(scales.values(band))
         .mark_rect()
         .encode(
-            x="a:Q",
-            x2="b:Q",
+            x=alt.X("a:Q"),
+            x2=alt.X2("b:Q"),
             color=alt.Color(
                 "s:N",
                 scale=alt.Scale(domain=["90% interval", "50% interval"], range=["#E7F0F6", "#C6DEEE"]),
@@ -115,7 +117,9 @@ def of_evidence(found: Any, name: str) -> Figure:
         )
     )
     middle = (
-        alt.Chart(scales.values([{"q": found.median}])).mark_rule(color=theme.INK, strokeDash=[5, 3]).encode(x="q:Q")
+        alt.Chart(scales.values([{"q": found.median}]))
+        .mark_rule(color=theme.INK, strokeDash=[5, 3])
+        .encode(x=alt.X("q:Q"))
     )
     tint = alt.Color(
         "kind:N",
@@ -127,11 +131,15 @@ def of_evidence(found: Any, name: str) -> Figure:
         scale=alt.Scale(domain=present, range=[KINDS[k][0] for k in present]),
         legend=alt.Legend(title=None, columns=2),
     )
-    tips = ["what:N", alt.Tooltip("q:Q", format=".3g"), "kind:N", "note:N"]
+    tips = [alt.Tooltip("what:N"), alt.Tooltip("q:Q", format=".3g"), alt.Tooltip("kind:N"), alt.Tooltip("note:N")]
     marks = alt.Chart(scales.values(rows)).mark_point(size=75, filled=True, opacity=0.95)
     dots = marks.encode(x=x, y=y, color=tint, shape=shape, tooltip=tips)
     reach = [r for r in rows if r["high"] > r["low"]]
-    span = alt.Chart(scales.values(reach)).mark_rule(strokeWidth=2).encode(x="low:Q", x2="high:Q", y=y, color=tint)
+    span = (
+        alt.Chart(scales.values(reach))
+        .mark_rule(strokeWidth=2)
+        .encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=tint)
+    )
     layers = [area, middle, *([span] if reach else []), dots]
     chart = alt.layer(*layers).resolve_scale(color="independent", shape="independent")
     return Figure(

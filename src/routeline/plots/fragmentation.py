@@ -21,7 +21,7 @@ def fragmentation(c: Comparison) -> Figure:
         "routing:N",
         sort=names,
         scale=alt.Scale(domain=names, range=list(COLOURS[: len(names)])),
-        legend=alt.Legend(title="routing"),
+        legend=alt.Legend(title="routing", columns=2),
     )
     dash = alt.StrokeDash(
         "routing:N", sort=names, scale=alt.Scale(domain=names, range=[list(d) for d in DASHES[: len(names)]])
@@ -49,7 +49,7 @@ def fragmentation(c: Comparison) -> Figure:
         layers: list[alt.Chart] = [line]
         if field == "phi_over_q":
             one = alt.Chart(scales.values([{"y": 1.0, "text": "same time"}]))
-            layers.append(one.mark_rule(color=theme.MUTED, strokeDash=[3, 3]).encode(y="y:Q"))
+            layers.append(one.mark_rule(color=theme.MUTED, strokeDash=[3, 3]).encode(y=alt.Y("y:Q")))
         if c.moe.point is not None:
             layers += batch_rule(c)
         panels.append(alt.layer(*layers).properties(width=300, height=240))
@@ -79,4 +79,4 @@ def batch_rule(c: Comparison) -> list[alt.Chart]:
     if not 1 <= tokens <= 65536:
         return []
     at = alt.Chart(scales.values([{"t": tokens, "text": f"T = {show(tokens, 'count', 4)}"}]))
-    return [at.mark_rule(color=theme.MUTED, strokeDash=[5, 3]).encode(x="t:Q")]
+    return [at.mark_rule(color=theme.MUTED, strokeDash=[5, 3]).encode(x=alt.X("t:Q"))]

@@ -27,11 +27,11 @@ def interactivity(c: Comparison) -> Figure:
     base = alt.Chart(scales.values(rows))
     dash = alt.StrokeDash("side:N", scale=alt.Scale(domain=list(labels), range=[[1, 0], [7, 3]]), legend=None)
     line = base.mark_line(interpolate="step-after", strokeWidth=2.2).encode(
-        x=x, y=y, color=scales.side_colour(labels), strokeDash=dash, order="user:Q"
+        x=x, y=y, color=scales.side_colour(labels), strokeDash=dash, order=alt.Order("user:Q")
     )
     marks = base.mark_point(size=26, filled=True).encode(
-        x="user:Q",
-        y="device:Q",
+        x=alt.X("user:Q"),
+        y=alt.Y("device:Q"),
         color=scales.side_colour(labels),
         shape=alt.Shape("side:N", scale=alt.Scale(domain=list(labels), range=["circle", "square"]), legend=None),
         tooltip=[

@@ -23,7 +23,7 @@ def memory(c: Comparison) -> Figure:
             y=alt.Y("side:N", sort=names, title=None, axis=alt.Axis(labelFontSize=12, domain=False, ticks=False)),
             x=alt.X("gb:Q", title="GB per device (1 GB = 1e9 bytes)", stack="zero", axis=alt.Axis(tickCount=8)),
             color=scales.part_colour([r["part"] for r in rows]),
-            order="order:Q",
+            order=alt.Order("order:Q"),
             tooltip=[
                 alt.Tooltip("side:N"),
                 alt.Tooltip("part:N"),
@@ -33,7 +33,11 @@ def memory(c: Comparison) -> Figure:
             ],
         )
     )
-    rule = alt.Chart(scales.values([{"gb": capacity}])).mark_rule(color=theme.INK, strokeDash=[5, 3]).encode(x="gb:Q")
+    rule = (
+        alt.Chart(scales.values([{"gb": capacity}]))
+        .mark_rule(color=theme.INK, strokeDash=[5, 3])
+        .encode(x=alt.X("gb:Q"))
+    )
     chart = alt.layer(bar, rule).properties(width=640, height=150)
     unfit = [one.name for _, _, one in data.sides(c) if not one.fits]
     facts = "; ".join(

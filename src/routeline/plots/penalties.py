@@ -41,10 +41,10 @@ def throughput(c: Comparison) -> Figure:
     here = (
         alt.Chart(scales.values([{"context": float(c.scenario.context)}]))
         .mark_rule(color=theme.MUTED, strokeDash=[3, 3])
-        .encode(x="context:Q")
+        .encode(x=alt.X("context:Q"))
     )
     first = alt.layer(here, line).properties(width=theme.WIDTH, height=260)
-    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y="R:Q")
+    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y=alt.Y("R:Q"))
     curve = (
         alt.Chart(scales.values(ratio))
         .mark_line(color=theme.INK)
@@ -82,7 +82,7 @@ def waterfall(c: Comparison) -> Figure:
         .encode(
             x=x,
             y=alt.Y("low:Q", title="tokens/s per device", axis=alt.Axis(tickCount=6)),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             color=alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values())), legend=None),
             tooltip=[alt.Tooltip("step:N"), alt.Tooltip("from:Q", format=",.4g"), alt.Tooltip("to:Q", format=",.4g")],
         )
@@ -90,11 +90,13 @@ def waterfall(c: Comparison) -> Figure:
     text = (
         alt.Chart(scales.values(rows))
         .mark_text(dy=-8, fontSize=13, fontWeight=600)
-        .encode(x=x, y="high:Q", text="text:N")
+        .encode(x=x, y=alt.Y("high:Q"), text=alt.Text("text:N"))
     )
     ties = [{"step": rows[i]["step"], "next": rows[i + 1]["step"], "y": rows[i]["to"]} for i in range(3)]
     tie = (
-        alt.Chart(scales.values(ties)).mark_rule(color=theme.MUTED, strokeDash=[2, 2]).encode(x=x, x2="next:N", y="y:Q")
+        alt.Chart(scales.values(ties))
+        .mark_rule(color=theme.MUTED, strokeDash=[2, 2])
+        .encode(x=x, x2=alt.X2("next:N"), y=alt.Y("y:Q"))
     )
     chart = alt.layer(tie, bar, text).properties(width=620, height=270)
     r = c.throughput_ratio

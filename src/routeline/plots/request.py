@@ -76,12 +76,12 @@ def request(c: Comparison) -> Figure:
         .mark_line()
         .encode(x=scales.tokens("output", "output tokens per request"), y=y, color=tint, strokeDash=dash, tooltip=tips)
     )
-    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y="R:Q")
+    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y=alt.Y("R:Q"))
     here = [r for r in rows if r["output"] == float(shape.output) and r["hits"] == f"{float(shape.prefix_hit):.0%}"]
     spot = (
         alt.Chart(scales.values(here))
         .mark_point(shape="diamond", size=120, fill=theme.GROUND, stroke=theme.INK, strokeWidth=2, opacity=1)
-        .encode(x="output:Q", y="R:Q", tooltip=tips)
+        .encode(x=alt.X("output:Q"), y=alt.Y("R:Q"), tooltip=tips)
     )
     assumed = f" Nobody gave the {' and '.join(shape.assumed)}: shown as an illustration." if shape.assumed else ""
     said = f"R = {here[0]['R']:.3g} at the diamond ({shape})." if here else ""

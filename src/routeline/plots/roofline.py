@@ -54,7 +54,7 @@ def roofline(c: Comparison) -> Figure:
             x=alt.X("intensity:Q"),
             y=alt.Y("tflops:Q"),
             strokeDash=alt.StrokeDash("roof:N", legend=None),
-            detail="roof:N",
+            detail=alt.Detail("roof:N"),
         )
     )
     ends = [
@@ -64,7 +64,7 @@ def roofline(c: Comparison) -> Figure:
     roof_text = (
         alt.Chart(scales.values(ends))
         .mark_text(align="right", dy=-13, color=theme.MUTED)
-        .encode(x="intensity:Q", y="tflops:Q", text="roof:N")
+        .encode(x=alt.X("intensity:Q"), y=alt.Y("tflops:Q"), text=alt.Text("roof:N"))
     )
     base = alt.Chart(scales.values(rows))
     path = base.mark_line(strokeWidth=1.2, opacity=0.7).encode(
@@ -76,11 +76,11 @@ def roofline(c: Comparison) -> Figure:
         ),
         y=y,
         color=colour,
-        order="tokens:Q",
+        order=alt.Order("tokens:Q"),
     )
     marks = base.mark_point(size=42, strokeWidth=1.5, filled=False).encode(
-        x="intensity:Q",
-        y="tflops:Q",
+        x=alt.X("intensity:Q"),
+        y=alt.Y("tflops:Q"),
         color=colour,
         shape=shape,
         fill=alt.Fill("part:N", scale=colour["scale"], sort=colour["sort"], legend=None),
@@ -119,8 +119,8 @@ def _over_tokens(
         x=x, y=scales.log_y("tflops", "attained TFLOP/s per device", scale={"padding": 24}), color=colour
     )
     marks = base.mark_point(size=42, strokeWidth=1.5, filled=False).encode(
-        x="tokens:Q",
-        y="tflops:Q",
+        x=alt.X("tokens:Q"),
+        y=alt.Y("tflops:Q"),
         color=colour,
         shape=shape,
         fill=alt.Fill("part:N", scale=colour["scale"], sort=colour["sort"], legend=None),
@@ -135,10 +135,10 @@ def _over_tokens(
         found = data.ridge_tokens(c, one, part)
         if found and found[0] < 2**15:
             at = alt.Chart(scales.values([{"t": found[0], "text": f"ridge of {text}, T = {found[0]:,.0f}"}]))
-            lines.append(at.mark_rule(color=tint, strokeDash=[5, 3], strokeWidth=1.6).encode(x="t:Q"))
+            lines.append(at.mark_rule(color=tint, strokeDash=[5, 3], strokeWidth=1.6).encode(x=alt.X("t:Q")))
             lines.append(
                 at.mark_text(color=tint, align="left", angle=270, dy=-9).encode(
-                    x="t:Q", y=alt.value(theme.HEIGHT - 6), text="text:N"
+                    x=alt.X("t:Q"), y=alt.value(theme.HEIGHT - 6), text=alt.Text("text:N")
                 )
             )
     chart = alt.layer(path, marks, *lines)

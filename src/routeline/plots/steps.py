@@ -27,7 +27,7 @@ def step(c: Comparison) -> Figure:
                 y=alt.Y("side:N", sort=names, title=None, axis=alt.Axis(labelFontSize=12, domain=False, ticks=False)),
                 x=alt.X(f"{field}:Q", title=title, stack="zero", axis=alt.Axis(tickCount=8)),
                 color=scales.part_colour([r["part"] for r in rows]),
-                order="order:Q",
+                order=alt.Order("order:Q"),
                 tooltip=[
                     alt.Tooltip("side:N"),
                     alt.Tooltip("part:N"),

@@ -43,7 +43,7 @@ def verdict_map(c: Comparison, x: str = "context", y: str = "batch", points: int
         raise RoutelineError(f"neither model fits on {c.cluster.name} anywhere on this map: use more devices")
     tips = [alt.Tooltip("x:Q", title=x, format=",.4g"), alt.Tooltip("y:Q", title=y, format=",.4g")]
     ex, ey = _scale(x), _scale(y)
-    encode = {"x2": "x1:Q", "y2": "y1:Q"}
+    encode = {"x2": alt.X2("x1:Q"), "y2": alt.Y2("y1:Q")}
     xx = alt.X("x0:Q", title=grid.AXES[x], scale=ex, axis=_axis(x))
     yy = alt.Y("y0:Q", title=grid.AXES[y], scale=ey, axis=_axis(y))
     layers: list[alt.Chart] = []
@@ -81,14 +81,14 @@ def verdict_map(c: Comparison, x: str = "context", y: str = "batch", points: int
         layers.append(
             alt.Chart(scales.values(line))
             .mark_rule(color=theme.INK, strokeWidth=2.2, strokeCap="round")
-            .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), x2="x1:Q", y2="y1:Q")
+            .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), x2=alt.X2("x1:Q"), y2=alt.Y2("y1:Q"))
         )
     spot = _spot(c, x, y)
     if spot is not None and _inside(spot, cells):
         layers.append(
             alt.Chart(scales.values([spot]))
             .mark_point(shape="diamond", size=120, fill=theme.GROUND, stroke=theme.INK, strokeWidth=2, opacity=1)
-            .encode(x="x:Q", y="y:Q", tooltip=[alt.Tooltip("text:N", title="asked")])
+            .encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), tooltip=[alt.Tooltip("text:N", title="asked")])
         )
     chart = alt.layer(*layers).resolve_scale(color="independent").properties(width=560, height=360)
     first, second = data.labels(c)

@@ -132,13 +132,14 @@ def _serving() -> None:
         help="Tokens already in the cache of each sequence. k = 1024.",
     )
     st.number_input(
-        "batch [sequences]", 1, 10**6, key="batch", placeholder="the largest that fits", help="Decoded together."
+        "batch [sequences]", 1, 10**6, None, key="batch", placeholder="the largest that fits", help="Decoded together."
     )
     st.selectbox("weights", state.WEIGHTS, key="weights", help="native: as the checkpoint stores them.")
     st.number_input(
         "q",
         0.01,
         1000.0,
+        None,
         step=0.1,
         key="q",
         placeholder="from published evidence",
@@ -148,15 +149,22 @@ def _serving() -> None:
 
 def _requests() -> None:
     with st.expander("Requests", icon=":material/forum:"):
-        st.number_input("prompt tokens", 1, 10**7, key="input", placeholder="not given")
-        st.number_input("output tokens", 1, 10**7, key="output", placeholder="not given")
+        st.number_input("prompt tokens", 1, 10**7, None, key="input", placeholder="not given")
+        st.number_input("output tokens", 1, 10**7, None, key="output", placeholder="not given")
         st.slider("prompt already cached [%]", 0, 100, key="prefix_hit")
 
 
 def _finer() -> None:
     n = st.session_state["count"]
     with st.expander("Finer settings", icon=":material/tune:"):
-        st.selectbox("tier", state.tiers(), key="tier", help="bandwidth: bytes only; ideal: roofline. Both are bounds.")
+        st.selectbox(
+            "tier",
+            state.TIERS,
+            key="tier",
+            help="calibrated: fitted to measured kernels; ideal: the roofline; bandwidth: bytes only. The last two are "
+            "bounds. auto: calibrated where kernels of the device's class were measured, else ideal.",
+        )
+        st.selectbox("engine", state.ENGINES, key="engine", format_func=lambda e: e or "the mean of those measured")
         st.selectbox("cache", ("auto", "bf16", "fp16", "fp8", "int8"), key="cache")
         st.selectbox(
             "layout",
@@ -168,7 +176,7 @@ def _finer() -> None:
         st.selectbox("routing", _among(("uniform", "balanced", "zipf:0.6", "zipf:1.2"), "routing"), key="routing")
         st.selectbox("memory", ("usable", "marketed"), key="memory", help="usable: as the driver reports it.")
         st.slider("memory used [%]", 5, 100, key="utilisation")
-        st.number_input("limit on time per token [ms]", 0.001, 1e6, key="tpot", placeholder="the MoE's own")
+        st.number_input("limit on time per token [ms]", 0.001, 1e6, None, key="tpot", placeholder="the MoE's own")
         st.toggle("allow a context past the model's limit", key="extend_context")
         st.slider("draft tokens per step", 0, 16, key="draft")
         st.slider("draft tokens accepted [%]", 0, 100, key="accept")

@@ -12,6 +12,9 @@ from ..compare import Comparison
 from . import answers
 from .state import Choice
 
+FITTED = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+"""A chart as wide as its place; its height stays that of the plot, legends come on top."""
+
 _MARKS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$:~&=^])")
 
 
@@ -32,7 +35,7 @@ def picture(choice: Choice, found: Comparison, name: str, **options: str) -> Non
     specs = made["specs"]
     places: Sequence[Any] = st.columns(min(made["columns"], len(specs))) if made["columns"] > 1 else [st] * len(specs)
     for i, spec in enumerate(specs):
-        sized = {k: v for k, v in spec.items() if k != "width"} | {"width": "container"}
+        sized = {k: v for k, v in spec.items() if k != "width"} | FITTED
         place = places[i % len(places)]
         place.vega_lite_chart(spec=sized, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
     st.caption(md(made["caption"]))
@@ -69,8 +72,8 @@ MoE keeps in memory. That holds for nearly every MoE at equal training tokens, s
 per second, below 1 the MoE does. R splits into two penalties: **reuse** (each fetched expert weight serves fewer
 tokens) and **headroom** (the MoE's weights leave less memory for sequences).
 
-**Tiers**: *bandwidth* counts bytes only, *ideal* is the full roofline with communication. Both are bounds, not
-predictions; *calibrated*, where offered, is fitted to measurements. The page *Accuracy* shows how well.
+**Tiers**: *calibrated* is fitted to measured kernels and serving points; the page *Accuracy* shows how well it
+predicts. *Ideal* is the full roofline with communication and *bandwidth* counts bytes only: both are bounds.
 
 The idea is that of [arXiv:2603.08960](https://arxiv.org/abs/2603.08960) ("The qs Inequality"); only its abstract is
 known to us and every derivation is Routeline's own.

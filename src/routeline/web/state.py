@@ -13,7 +13,9 @@ from typing import Any
 
 from ..arch import FORMATS
 from ..errors import RoutelineError, shorten
-from ..scenario import CACHE_BITS, TIERS
+from ..scenario import CACHE_BITS
+from ..serving.names import MEASURED_ENGINES
+from ..tiers import NAMES as TIERS
 
 UPLOAD = "uploaded config.json"
 HUB = "hub:"
@@ -21,6 +23,7 @@ MATCHED = ("same-attention", "standard")
 COUNTS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 72, 96, 128, 256, 512, 1024)
 CONTEXTS = tuple(2**i for i in range(10, 21))
 WEIGHTS = ("native", *(f for f in FORMATS if f not in ("fp32", "fp16")))
+ENGINES = ("", *MEASURED_ENGINES)
 LAYOUT = re.compile(r"auto|pooled|[a-z_]{1,9}=?[0-9]{1,5}(,[a-z_]{1,9}=?[0-9]{1,5}){0,6}")
 ROUTING = re.compile(r"uniform|balanced|zipf:[0-9]{1,2}(\.[0-9]{1,4})?")
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
@@ -37,7 +40,8 @@ class Choice:
     context: int = 32768
     weights: str = "native"
     cache: str = "auto"
-    tier: str = "ideal"
+    tier: str = "auto"
+    engine: str = ""
     layout: str = "auto"
     routing: str = "uniform"
     memory: str = "usable"
@@ -75,17 +79,13 @@ NUMBERS: dict[str, tuple[float, float, type]] = {
 """Field -> (least, most, type): what the address bar may hold."""
 
 
-def tiers() -> tuple[str, ...]:
-    """Tiers the page offers, the calibrated one where it exists."""
-    return tuple(TIERS)
-
-
 def _text(name: str, value: str, models: tuple[str, ...], devices: tuple[str, ...], allow_hub: bool) -> str:
     known: Mapping[str, tuple[str, ...]] = {
         "device": devices,
         "weights": WEIGHTS,
         "cache": ("auto", *CACHE_BITS),
-        "tier": tiers(),
+        "tier": TIERS,
+        "engine": ENGINES,
         "memory": ("usable", "marketed"),
     }
     if name in known:

@@ -76,7 +76,7 @@ def turned(found: Comparison) -> list[str]:
 
 def compare() -> None:
     """MoE or dense, on these devices?"""
-    from ..answer import ratio_rows, side_rows, verdict
+    from ..answer import ratio_rows, side_rows
 
     st.title("Mixture of experts or dense?", anchor=False)
     st.markdown(
@@ -90,7 +90,7 @@ def compare() -> None:
     with st.container(border=True):
         for text in (headline(found), *turned(found)):
             st.header(text, anchor=False)
-        st.markdown(md(verdict(found)))
+        st.markdown(md(answers.sentence(choice, found)))
         _metrics(found)
     for text in found.warnings[:6]:
         st.warning(md(text), icon=":material/warning:")
@@ -98,7 +98,8 @@ def compare() -> None:
     rows = ratio_rows(found)
     head = ("R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense", "why there is none")
     width = 5 if any(row[4] for row in rows) else 4
-    table(head[:width], [row[:width] for row in rows])
+    if rows:
+        table(head[:width], [row[:width] for row in rows])
     picked = st.pills("Charts", list(PICTURES), default="The two penalties", key="picked", label_visibility="collapsed")
     picture(choice, found, PICTURES[picked or "The two penalties"])
     with st.expander("Every number", icon=":material/table:"):
@@ -116,6 +117,8 @@ def compare() -> None:
 
 
 def _metrics(found: Comparison) -> None:
+    from ..answer.rows import number
+
     moe, dense = found.moe.point, found.dense.point
     columns = st.columns(4)
     if found.reuse_penalty is not None and found.headroom_gain is not None:
@@ -130,7 +133,7 @@ def _metrics(found: Comparison) -> None:
         else:
             rate, tpot = point.rate / found.cluster.count, show(point.tpot, "s", 3)
             text = f"batch {point.batch:,.0f}, {tpot} per token"
-            column.metric(f"{label}, tokens/s per device", f"{rate:,.4g}", text, delta_color="off", delta_arrow="off")
+            column.metric(f"{label}, tokens/s per device", number(rate), text, delta_color="off", delta_arrow="off")
 
 
 def verdict_map() -> None:
