@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from .errors import RoutelineError, shorten
 
@@ -40,11 +43,13 @@ def _get(model: str, file: str, revision: str | None, offer: str) -> str | None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from huggingface_hub import constants, hf_hub_download
         from huggingface_hub import errors as hub
-        from huggingface_hub import hf_hub_download
+
+        local = not _reachable(constants.ENDPOINT)
 
         try:
-            return hf_hub_download(model, file, revision=revision, etag_timeout=10)
+            return hf_hub_download(model, file, revision=revision, etag_timeout=10, local_files_only=local)
         except hub.GatedRepoError:
             why = "is gated: accept its terms and set HF_TOKEN"
         except hub.RevisionNotFoundError:
@@ -64,6 +69,24 @@ def _get(model: str, file: str, revision: str | None, offer: str) -> str | None:
         except Exception as error:  # any transport error of the hub client ends as one sentence
             why = f"could not be fetched ({shorten(type(error).__name__, 40)}: {shorten(error, 100)})"
     raise RoutelineError(f"{shorten(model)} {why}{offer}")
+
+
+@lru_cache(maxsize=4)
+def _reachable(endpoint: str) -> bool:
+    """One attempt at the hub's port, so that being offline costs a moment and not the client's five retries.
+
+    Behind a proxy the question is left to the client.
+    """
+    proxies = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
+    if any(os.environ.get(p) for p in proxies):
+        return True
+    url = urlsplit(endpoint)
+    try:
+        port = url.port or (80 if url.scheme == "http" else 443)
+        with socket.create_connection((url.hostname or "", port), timeout=5):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _load(path: str) -> dict[str, Any]:

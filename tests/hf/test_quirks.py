@@ -224,6 +224,17 @@ def test_10_nas_blocks_differ_and_may_be_absent():
     assert counts.parameters(model)["dense_ffn"] == 3 * 512 * (3 * wide + narrow)
 
 
+def test_10_nas_layers_may_be_single_matrices():
+    linear = {"attention": {"replace_with_linear": True}, "ffn": {"replace_with_linear": True}}
+    gone = {"attention": {"no_op": True}, "ffn": {"no_op": True}}
+    blocks = [nas_block(4, 2.0), linear, gone, nas_block(4, 2.0, window_length=64)]
+    model = read(LLAMA | {"architectures": ["DeciLMForCausalLM"], "block_configs": blocks})
+    assert names(model)["self_attn.linear_attn"][0] == 512 * 512 == names(model)["mlp.linear_mlp"][0]
+    assert cache(model) == (2 * 64 * 2 * 2, {64.0: 2 * 64 * 2 * 2}, 0.0)
+    with pytest.raises(RoutelineError, match="must divide"):
+        read(LLAMA | {"architectures": ["DeciLMForCausalLM"], "block_configs": [nas_block(3, 2.0)] * 4})
+
+
 def test_11_kv_heads_under_falcons_flags():
     falcon = LLAMA | {"architectures": ["FalconForCausalLM"], "num_key_value_heads": ...}
     falcon["intermediate_size"] = ...
