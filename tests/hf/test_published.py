@@ -403,4 +403,6 @@ def test_hand_stated_shape_gives_published_size(name):
     config, total, active = CASES[name]
     model = parse(config, name=name, source="model card")
     assert counts.total(model) / 1e9 == pytest.approx(total, rel=0.02)
-    assert counts.active(model).all / 1e9 == pytest.approx(active, rel=0.08)
+    # cards count embedding and head or leave them out: the published number lies between both
+    used = counts.active(model)
+    assert used.no_embedding_no_head / 1e9 * 0.95 <= active <= used.all / 1e9 * 1.05
