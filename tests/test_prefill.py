@@ -167,3 +167,44 @@ def test_an_encoder_decoder_runs_its_encoder_over_the_prompt():
     assert sum(p.flop for p in done.step.parts.values()) == pytest.approx(
         encoder + cross + decoder + scores + head, rel=1e-6
     )
+
+
+def calibrated():
+    from routeline.compare import make_ground
+    from routeline.devices import parse_devices
+    from routeline.scenario import Scenario
+
+    return make_ground(parse_devices("8xH200"), Scenario(context=8192.0, tier="calibrated"))
+
+
+@pytest.mark.parametrize("name", ["DeepSeek-V3", "Llama-3.1-70B", "Qwen3-Next-80B-A3B"])
+def test_measured_kernels_prefill_slower_than_the_bound_and_decode_as_the_step(name):
+    ground = calibrated()
+    model = counts.count(load_model(name))
+    for layout in (
+        Layout(tp=8.0, moe_tp=8.0),
+        Layout(tp=2.0, dp=4.0, ep=8.0) if model.moe_layers else Layout(tp=2.0, moe_tp=2.0),
+    ):
+        plain = estimate.step(model, ground.rates, layout, 64.0, ground.workload, ground.efficiency)
+        both = prefill.mixed(model, ground.rates, layout, 64.0, ground.workload, ground.efficiency)
+        assert both.seconds == plain.seconds
+        slow = prefill.prefill(model, ground.rates, layout, 8192.0, ground.efficiency)
+        bound = prefill.prefill(model, ground.rates, layout, 8192.0, IDEAL)
+        assert 1.0 < slow.seconds / bound.seconds < 6.0
+        prompt = prefill.Prompt(tokens=2048.0, new=8192.0)
+        joint = prefill.mixed(model, ground.rates, layout, 64.0, ground.workload, ground.efficiency, prompt=prompt)
+        alone = prefill.mixed(model, ground.rates, layout, 0.0, ground.workload, ground.efficiency, prompt=prompt)
+        assert max(alone.seconds, plain.seconds) <= joint.seconds <= (alone.seconds + plain.seconds) * (1 + 1e-9)
+        assert sum(p.seconds for p in joint.parts.values()) == pytest.approx(joint.seconds, rel=1e-12)
+        assert joint.touched >= both.touched * (1 - 1e-9)
+
+
+def test_measured_prefill_scalar_is_array():
+    ground = calibrated()
+    table = layouts.candidates(V3, 8, 8)
+    many = prefill.prefill(V3, ground.rates, table, 4096.0, ground.efficiency).per_request
+    one = [
+        prefill.prefill(V3, ground.rates, layouts.pick(table, i), 4096.0, ground.efficiency).per_request
+        for i in range(layouts.size(table))
+    ]
+    assert np.allclose(many, one, rtol=1e-12)

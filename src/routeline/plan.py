@@ -81,7 +81,8 @@ def fit(
         if not values or min(values) < 1 or max(values) > LONGEST:
             raise RoutelineError(f"fit needs at least one {name}, each between 1 and {LONGEST:.3g}")
     counted, ground = prepared(model, scenario), make_ground(cluster, scenario)
-    table = options(counted, cluster, scenario, "moe" if counted.moe_layers else "dense")
+    role = "moe" if counted.moe_layers else "dense"
+    table = options(counted, cluster, replace(scenario, tier="ideal"), role)  # memory fits alike in every tier
     column = layouts.as_column(table if np.ndim(table.tp) else _one(table))
     weights = np.asarray(memory.weights_per_device(counted, column, ground.routing.redundant), float)
     work = replace(ground.workload, context=np.asarray(contexts, float))

@@ -118,6 +118,8 @@ def mixed(
     over the prompt, and then the decoder sees one start token and the cross projections of the prompt.
     """
     e = efficiency
+    if prompt is None and e.kernels is not None:
+        return estimate.step(counted, rates_, layout, batch, workload, e, routed, attention_format=attention_format)
     per_group = ceil(batch / (layout.replicas * layout.pp) - 1e-9)
     per_rank = ceil(per_group / layout.dp - 1e-9) if e.worst_rank else per_group / layout.dp
     decoded = per_rank * workload.tokens_per_sequence
@@ -183,6 +185,16 @@ def mixed(
     if seq2seq and prompt is not None:
         for op in _encoder_only(counted, prompt):
             add(op.part, op, 0.0, op.flop * encoded / layout.tp, attention_format if op.part == "cache" else op.format)
+    if e.kernels is not None and prompt is not None and not seq2seq:
+        from . import prefill_measured
+
+        times = prefill_measured.part_seconds(
+            counted, rates_, layout, e, routed, workload, decoded=decoded, per_rank=per_rank, ahead=ahead, heads=heads,
+            finished=prompt.finished, prompts=prompt.prompts, attention_format=attention_format,
+            attention=lambda s, op: _prompt_attention(s, op, counted, layout, prompt),
+        )  # fmt: skip
+        touched = routing.experts_touched(routed, counted.experts, counted.top_k, tokens)
+        return estimate._with_times(parts, times, limits, batch * workload.accepted, tokens, touched)
     if e.activations:
         blocks = counted.mixers + counted.dense_layers + counted.moe_layers
         width = counted.model.hidden * 2.0 * estimate.ACTIVATION_PASSES / 2.0
