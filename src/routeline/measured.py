@@ -56,6 +56,8 @@ def part_seconds(
         if op.encoder:
             continue
         peak = peaks[op.format]
+        if op.kind == "routed" and not op.launches:
+            continue  # biases of experts ride along with their matrices
         if op.kind == "routed":
             seconds, union = _experts(op, layout, everyone, routed, constants, peak, computed_in, bandwidth)
             touched = union if touched is None else touched
