@@ -15,11 +15,13 @@ from ..errors import RoutelineError
 from . import lower, space as spaces
 from .graph import NotTraceable
 from .lower import OUTPUTS, REASONS, VERDICTS
-from .program import Program, compile_
+from .program import TILE, Program, compile_
 from .space import Space
 
 KEEP = 4
 """Compiled cells a worker keeps; blocks of a cell follow each other."""
+FEW = 128
+"""Points of a cell up to which it is evaluated without tracing."""
 DEPTH = 40_000
 """Recursion allowed while a formula is traced and compiled: searches over many layouts nest deeply."""
 
@@ -77,6 +79,8 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
         sys.setrecursionlimit(max(limit, DEPTH))
         found = spaces.cell(space, index)
         try:
+            if _better_direct(space, found):
+                raise NotTraceable("few points")
             traced, outputs = lower.trace(found, space.grids(), len(space.numeric), space.outputs, int(math.prod(space.shape)))
             return compile_(traced, space.shape, outputs)
         except NotTraceable:
@@ -86,6 +90,15 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
         return _Refused(str(error))
     finally:
         sys.setrecursionlimit(limit)
+
+
+def _better_direct(space: Space, cell: lower.Cell) -> bool:
+    """Few points do not pay for tracing; a search over batches in every layout is slow to trace."""
+    points = math.prod(space.shape)
+    if any(a.kind.role == "shape" for a in space.numeric):
+        return False
+    searching = cell.scenario.layout.strip().lower() == "auto" and "ratio_tpot" in space.outputs
+    return points <= FEW or (searching and points <= TILE)
 
 
 _PREPARED: OrderedDict[tuple[str, int], Any] = OrderedDict()

@@ -19,7 +19,11 @@ import numpy as np
 
 _PLAIN = (float, int, bool, np.floating, np.integer, np.bool_)
 EAGER_LIMIT = 2**22
-"""Most elements of a node that is worked out while tracing."""
+"""Most elements of a node that is worked out while compiling."""
+ASKED_LIMIT = 2**15
+"""Most elements handed to physics that works with arrays only (skewed routing: times the experts)."""
+VARIABLES = 20
+"""Variables a graph may hold; each is one more dimension of a NumPy array (at most 32 with NumPy 1)."""
 
 
 class NotTraceable(TypeError):
@@ -29,7 +33,7 @@ class NotTraceable(TypeError):
 class Graph:
     """Interned nodes over `dims` axes, guards met while tracing, and variables (see `variable`)."""
 
-    def __init__(self, dims: int, variables: int = 8) -> None:
+    def __init__(self, dims: int, variables: int = VARIABLES) -> None:
         self.axes = dims
         self.dims = dims + variables
         self.used = 0
@@ -159,7 +163,10 @@ class Node:
     __int__ = __float__
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
-        return value(self)
+        found = value(self)
+        if found.size > ASKED_LIMIT:
+            raise NotTraceable("too many values to work out while tracing")
+        return found
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         handler = _UFUNCS.get(ufunc)

@@ -129,7 +129,7 @@ def make_side(counted: Counted, ground: Ground, choice: Layout, tracer: Graph | 
     many = layouts.size(choice) if np.ndim(choice.tp) else 1
     each = [layouts.pick(choice, i) for i in range(many)] if np.ndim(choice.tp) else [choice]
     limits = [side.max_batch(counted, ground, one) for one in each]
-    used = [_sequences(x, tracer if many == 1 else None, budget) for x in limits]
+    used = [_sequences(x, tracer, budget) for x in limits]
     fits: Any = False
     for x in limits:
         here = x >= 1.0
@@ -323,7 +323,13 @@ class Lowered:
 
     def largest(self, role: str) -> _Point:
         """compare's point of a side at its largest admissible batch."""
-        return self._kept(f"{role}.largest", lambda: at_max(self.side(role)))
+
+        def make() -> _Point:
+            found = at_max(self.side(role))
+            many = len(self.side(role).layouts) > 1
+            return replace(found, batch=_sequences(found.batch, self.tracer, self.budget)) if many else found
+
+        return self._kept(f"{role}.largest", make)
 
     def point(self, role: str) -> _Point:
         """compare's point of a side: at the batch asked for, else at its largest."""
@@ -398,6 +404,7 @@ class Lowered:
         batch: Any = self.scenario.batch
         if batch is None:
             batch = minimum(*(maximum(self.largest(r).limit, 1.0) for r in ("moe", "dense")))
+            batch = _sequences(batch, self.tracer, self.budget)
         a, b = (self._kept(f"equal.{r}", lambda r=r: at_batch(self.side(r), batch)) for r in ("moe", "dense"))
         return a.seconds / b.seconds, _and(self.both, a.fits, b.fits)
 
@@ -424,7 +431,7 @@ class Lowered:
                 limit = side.max_batch(one.counted, self.ground, layout, work)
                 asked = limit if self.scenario.batch is None else self.scenario.batch
                 ok = limit >= maximum(asked, 1.0)
-                used = _sequences(asked, self.tracer if len(one.layouts) == 1 else None, self.budget)
+                used = _sequences(asked, self.tracer, self.budget)
                 total = requests.cost(one.counted, self.ground, layout, shape, batch=used).total
                 some = _or(some, ok)
                 best = minimum(best, total)

@@ -348,13 +348,29 @@ class _Compiler:
                 above.append(self.push(np.sqrt, (r,)))
             else:
                 above.append(self.push(np.power, (r, e)))
-        if below:
-            low = self._times(1.0, below)
-            if isinstance(low, Register) and (low.once or not any(isinstance(a, Register) for a in above)):
-                above.append(self.push(np.divide, (1.0, low)))
-            else:
-                return self.push(np.divide, (self._times(1.0, above), low))
-        return self._times(1.0, above)
+        return self._quotient(above, below)
+
+    def _quotient(self, above: list[Any], below: list[Any]) -> Any:
+        """Product of `above` over product of `below`, small arrays first, so that few calls are large."""
+        number = 1.0
+        groups: dict[int, list[Any]] = {}
+        for side, parts in enumerate((above, below)):
+            for p in parts:
+                if not isinstance(p, Register):
+                    number = number * p if side == 0 else number / p
+                    continue
+                pair = groups.setdefault(p.mask, [None, None])
+                pair[side] = p if pair[side] is None else self.push(np.multiply, (pair[side], p))
+        out: Any = number if number != 1.0 or not groups else None
+        for mask in sorted(groups, key=lambda m: _count(self.shape, m)):
+            top, bottom = groups[mask]
+            if top is None:
+                out = self.push(np.divide, (1.0 if out is None else out, bottom))
+                continue
+            if bottom is not None:
+                top = self.push(np.divide, (top, bottom))
+            out = top if out is None else self.push(np.multiply, (top, out))
+        return out
 
 
 def compile_(graph: Graph, shape: tuple[int, ...], outputs: Mapping[str, Any]) -> Program:

@@ -202,7 +202,8 @@ class Best(Reducer):
         out["found"] = some
         for name, values in at.items():
             if name not in out:
-                out[f"best_{name}"] = values
+                absent: Any = np.nan if values.dtype.kind in "fi" else ""
+                out[f"best_{name}"] = np.where(some, values, absent)
         out[self.output] = np.where(some, self.sign * self.score, np.nan)
         return out | dict(zip(self.keep, self.kept, strict=True))
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -242,13 +243,14 @@ def make(
 
 
 def read(path: str) -> Space:
-    """A Space from a TOML file with [axes], [fixed], outputs, [reduce.NAME], limit, block.
+    """A Space from a TOML file with [axes], [fixed], outputs, [reduce.NAME], limit, block; 'example' is bundled.
 
     Raises:
         RoutelineError: unreadable, not TOML, or what `make` refuses.
     """
+    bundled = os.path.join(os.path.dirname(__file__), "example.toml")
     try:
-        with open(path, "rb") as f:
+        with open(bundled if path == "example" and not os.path.exists(path) else path, "rb") as f:
             raw = tomllib.load(f)
     except OSError as error:
         raise RoutelineError(f"cannot read {shorten(path)}: {error.strerror or error}") from None
