@@ -37,6 +37,8 @@ class Launch:
     matrices: float = 1.0
 
 
+NARROW = 32.0
+"""Columns below which a product is no launch of its own (gates, small routers) [-]."""
 ROW = ("o_proj", "out_proj", "down_proj", "wo", "dense_4h_to_h", "c_proj", "w2", ".o")
 """Name endings of matrices whose output is the hidden state: tensor parallelism cuts their inputs (k)."""
 REPLICATED = ("q_a_proj", "kv_a_proj_with_mqa", "wk", "weights_proj", "wq_b", "shared_expert_gate")
@@ -59,6 +61,8 @@ def launches(group: Layers, hidden: Any) -> dict[tuple, list[Launch]]:
     for w in group.weights:
         if not w.matmul or w.part not in GEMM_PARTS:
             continue
+        if np.max(w.params) < NARROW * np.max(hidden):
+            continue  # a few columns ride with a neighbour's launch
         last = w.name.rsplit(".", 1)[-1]
         key = (w.part, w.name.rsplit(".", 1)[0], FUSED.get(last, last), w.format, key_of(w.bits))
         k, k_ways, ways = hidden, 1.0, w.ways

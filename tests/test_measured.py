@@ -1,0 +1,150 @@
+"""The calibrated tier times the same launches as served predictions, and behaves like physics."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from handmade import deepseek_v3, llama_70b, small_moe
+from routeline import arch, counts, estimate, kernels, layouts, tiers
+from routeline.compare import make_ground, prepared
+from routeline.devices import parse_devices
+from routeline.errors import RoutelineError
+from routeline.scenario import IDEAL, Layout, Scenario, Workload
+from routeline.serving.physics import step_seconds
+from routeline.serving.shapes import shape
+from routeline.serving.table import Widths, build
+
+CLUSTER = parse_devices("8xH200")
+
+
+def served(model, layout, per_rank, context):
+    """Decode step by the served predictions' own walk over launches [s]."""
+    one = np.ones(1)
+    widths = Widths(tp=layout.tp * one, dp=layout.dp * one, ep=layout.ep * one, pp=layout.pp * one)
+    table = build([(np.array([0]), shape(model), CLUSTER.device)], widths, 2.0 * one)
+    tier = tiers.efficiency("calibrated", CLUSTER.device)
+    k = {n: np.array([v]) for n, v in tier.kernels.items()}
+    k["comm.link"] = np.array([float(CLUSTER.device.link)])
+    parts = step_seconds(
+        table, k, decode=per_rank * one, context=context * one, prompt=0.0, prompt_context=0.0, prompts=0.0
+    )
+    fixed = tier.kernels["step.fixed"] + tier.kernels["step.sequence"] * per_rank
+    return {name: float(v[0]) for name, v in parts.items()} | {"scheduling": fixed}
+
+
+def answered(model, layout, batch, context):
+    scenario = Scenario(context=context, tier="calibrated", cache="bf16")
+    ground = make_ground(CLUSTER, scenario)
+    return estimate.step(prepared(model, scenario), ground.rates, layout, batch, ground.workload, ground.efficiency)
+
+
+@pytest.mark.parametrize("model", [llama_70b(), deepseek_v3(), small_moe(), arch.restore(deepseek_v3(), "fp8")])
+@pytest.mark.parametrize("tp", [1.0, 4.0, 8.0])
+@pytest.mark.parametrize("batch", [1.0, 32.0, 500.0])
+def test_every_part_equals_the_served_prediction(model, tp, batch):
+    layout = Layout(tp=tp, moe_tp=tp)
+    step = answered(model, layout, batch, 4096.0)
+    other = served(model, layout, batch, 4096.0)
+    renamed = {"activations": "small", "cache": "cache", "state": "state"}
+    for name, part in step.parts.items():
+        if float(part.seconds):
+            assert part.seconds == pytest.approx(other[renamed.get(name, name)], rel=1e-9), name
+    assert step.seconds == pytest.approx(sum(other.values()), rel=1e-9)
+
+
+def test_expert_parallel_ranks_agree_closely():
+    """Both take the slowest rank; the answer's order statistic has a skew term that the fit leaves out."""
+    layout = Layout(dp=8.0, ep=8.0)
+    step = answered(arch.restore(deepseek_v3(), "fp8"), layout, 512.0, 4096.0)
+    other = served(arch.restore(deepseek_v3(), "fp8"), layout, 64.0, 4096.0)
+    assert step.parts["routed"].seconds == pytest.approx(other["routed"], rel=0.02)
+
+
+def test_calibrated_stays_above_the_bandwidth_floor_and_sums_to_its_parts():
+    model = arch.restore(deepseek_v3(), "fp8")
+    scenario = Scenario(context=8192.0, tier="calibrated")
+    ground = make_ground(CLUSTER, scenario)
+    counted = prepared(model, scenario)
+    for layout in (Layout(tp=8.0, moe_tp=8.0), Layout(dp=8.0, ep=8.0)):
+        batch = np.array([1.0, 16.0, 128.0])
+        step = estimate.step(counted, ground.rates, layout, batch, ground.workload, ground.efficiency)
+        bare = replace(IDEAL, worst_rank=False, latency_scale=0.0, activations=False)
+        routed = estimate.step(counted, ground.rates, layout, batch, ground.workload, bare).parts
+        for part in ("attention", "cache", "head"):
+            assert np.all(step.parts[part].seconds > routed[part].seconds)
+        assert np.allclose(step.seconds, sum(p.seconds for p in step.parts.values()))
+        assert np.allclose(step.seconds, sum(step.limits.values()))
+        assert np.all(np.diff(step.seconds) > 0)
+
+
+def test_layouts_and_batches_broadcast():
+    scenario = Scenario(context=8192.0, tier="calibrated", weights="fp8")
+    ground = make_ground(CLUSTER, scenario)
+    counted = prepared(deepseek_v3(), scenario)
+    options = layouts.candidates(counted, 8, 8, served=True)
+    wide = layouts.as_column(options)
+    batch = np.array([8.0, 64.0])
+    whole = estimate.step(counted, ground.rates, wide, batch, ground.workload, ground.efficiency).seconds
+    for i in range(layouts.size(options)):
+        for j, b in enumerate(batch):
+            one = estimate.step(
+                counted, ground.rates, layouts.pick(options, i), float(b), ground.workload, ground.efficiency
+            )
+            assert whole[i, j] == pytest.approx(float(one.seconds), rel=1e-12)
+
+
+def test_served_layouts_are_those_engines_were_measured_with():
+    counted = counts.count(deepseek_v3())
+    single = layouts.candidates(counted, 8, 8, served=True)
+    assert set(single.cp) == {1.0}
+    assert set(single.pp) == {1.0}
+    assert max(layouts.candidates(counted, 16, 8, served=True).pp) == 2.0
+
+
+def test_auto_is_calibrated_where_kernels_were_measured():
+    measured, other = parse_devices("8xH200").device, parse_devices("8xMI300X").device
+    assert tiers.resolve("auto", measured) == "calibrated"
+    assert tiers.resolve("auto", measured, "pooled") == "ideal"
+    assert tiers.resolve("auto", other) == "ideal"
+    assert tiers.efficiency("calibrated", other).kernels is not None
+    assert "no kernel measured" in tiers.efficiency("calibrated", other).source
+    with pytest.raises(RoutelineError, match="unknown tier"):
+        tiers.resolve("best", measured)
+    with pytest.raises(RoutelineError, match="unknown engine"):
+        tiers.efficiency("auto", measured, engine="tgi")
+
+
+def test_rounded_ridge_lies_between_sum_and_maximum():
+    assert kernels.joined(2.0, 3.0, 4.0) == pytest.approx(5.0)
+    assert kernels.joined(50.0, 3.0, 4.0) == pytest.approx(4.0, rel=1e-3)
+    assert kernels.joined(1.0, 3.0, 4.0) == pytest.approx(7.0)
+
+
+def test_skewed_routers_touch_fewer_but_never_less_than_one_token():
+    c = {"spread": 0.94, "skew": 0.85}
+    tokens = np.array([0.5, 1.0, 8.0, 64.0])
+    draws = kernels.effective_tokens(tokens, c)
+    assert np.all(draws <= tokens)
+    assert draws[0] == 0.5
+    assert draws[1] == 1.0
+    assert draws[3] == pytest.approx(0.94 * 64**0.85)
+
+
+def test_a_named_routing_is_not_skewed_again():
+    scenario = Scenario(context=4096.0, tier="calibrated", routing="balanced", weights="fp8")
+    ground = make_ground(CLUSTER, scenario)
+    counted = prepared(deepseek_v3(), scenario)
+    layout = Layout(tp=8.0, moe_tp=8.0)
+    step = estimate.step(
+        counted, ground.rates, layout, 16.0, Workload(context=4096.0), ground.efficiency, ground.routing
+    )
+    assert step.touched == 128.0
+
+
+def test_codes_follow_bits_and_compute_format():
+    assert kernels.kernel_code(16.0, "bf16") == (0, 2.0)
+    assert kernels.kernel_code(8.0, "fp8") == (1, 1.0)
+    assert kernels.kernel_code(4.5, "fp4") == (2, 0.5625)
+    assert kernels.kernel_code(4.25, "fp8") == (3, 2.0)
+    assert kernels.kernel_code(8.0, "bf16") == (3, 2.0)
