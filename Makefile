@@ -38,7 +38,7 @@ test: $(VENV)/.dev  ## the tests that need no browser, cluster or extra package
 	$(PYTEST) -m 'not ($(OPTIONAL))'
 
 coverage: $(VENV)/.dev  ## line coverage of the core, at least 95%
-	$(PYTEST) -m 'not ($(OPTIONAL))' tests/test_*.py tests/hf tests/quality --cov --cov-report=term --cov-fail-under=95
+	$(PYTEST) -m 'not ($(OPTIONAL))' tests/test_*.py tests/hf tests/quality tests/cli --cov --cov-report=term --cov-fail-under=95
 
 lint: $(VENV)/.dev  ## format, lint, types, import order
 	$(BIN)/ruff format --check .

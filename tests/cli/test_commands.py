@@ -92,6 +92,27 @@ def test_every_assumption_on_request(cli):
     assert "utilisation 0.9 (default)" in " ".join(short.split())
 
 
+def test_layouts_are_tabled_and_the_flip_is_said(cli):
+    line = f"{FAST.replace('8k', '128k')} --weights fp8 --tier ideal --compare-layouts"
+    out, found = cli(line).out, cli(f"{line} --json").json["layouts"]
+    assert "MoE layout" in out
+    assert " ".join(found["sentence"].split())[1:] in " ".join(out.split())
+    rows = {r["layout"]: r for r in found["rows"]}
+    assert "pooled" in rows
+    assert found["flips"] is ({"moe", "dense"} <= {r["verdict"] for r in rows.values()})
+    one = cli(f"{FAST.replace('8k', '128k')} --weights fp8 --tier ideal --layout tp8 --json").json
+    assert rows["tp=8,moe_tp=8"]["ratio"] == pytest.approx(one["throughput_ratio"], rel=1e-12)
+
+
+def test_a_question_is_saved_and_asked_again(cli, tmp_path):
+    path = str(tmp_path / "question.toml")
+    first = cli(f"{FAST} --weights fp8 --json --save {path}").json
+    again = cli(f"compare --scenario {path} --json").json
+    assert again == first
+    other = cli(f"compare --scenario {path} --q 4 --devices 8xMI300X --json").json
+    assert (other["q"], other["devices"], other["context"]) == (4, "8xMI300X", first["context"])
+
+
 def test_warnings_are_printed(cli):
     out = cli("compare DeepSeek-V3 --devices 8xH200 --context 256k --extend-context --q 2").out
     assert re.search(r"Warning: .*past\s+the limit", out)
@@ -183,5 +204,5 @@ def test_version_and_no_arguments(cli):
 def test_every_flag_is_a_scenario_field_or_the_commands_own():
     names = {p.name for p in command("compare").params}
     fields = set(import_module("routeline.scenario").Scenario.__dataclass_fields__)
-    assert names - fields == {"model", "devices", "as_json", "verbose"}
+    assert names - fields == {"model", "devices", "as_json", "verbose", "layouts", "source", "save"}
     assert fields <= names
