@@ -188,3 +188,17 @@ def test_weights_read_is_what_the_step_reads():
         step = side.step_at(m, answer.ground, layout, 64.0)
         per_device = breakeven.weights_read(m, layout, float(step.tokens), answer.ground.routing)
         assert per_device * layout.devices == pytest.approx(step.weight_bytes, rel=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["auto", "tp8", "pooled"])
+def test_the_standard_shape_has_a_break_even_in_q_too(layout):
+    """Its width and head count change with q: arrays inside the model, one crossing checked by hand."""
+    scenario = Ideal(context=8192.0, weights="fp8", dense="standard", layout=layout)
+    answer = run("8xH200", scenario, q=2.0)
+    found = breakeven.break_evens(answer, ["q"])["q"][1]
+    for turn in found.crossings:
+        below, above = (run("8xH200", scenario, q=turn.value * f).throughput_ratio for f in (0.97, 1.03))
+        assert (above > 1) == (turn.above == "dense")
+        assert (below > 1) != (above > 1)
+    if not found.crossings:
+        assert found.leader == ("dense" if answer.throughput_ratio > 1 else "moe")

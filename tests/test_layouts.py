@@ -68,7 +68,7 @@ def test_widths_that_contradict_are_refused_in_one_sentence(text, devices, messa
         ("tp3", 3, "DeepSeek-V3", "tp=3 does not divide 128 heads of DeepSeek-V3; try 1, 2"),
         ("tp4,cp3", 4, "DeepSeek-V3", "cp=3 must divide tp=4"),
         ("dp48,ep48", 48, "DeepSeek-V3", "ep=48 does not divide 256 experts; try 1, 2, 4, 8, 16, 32"),
-        ("pp128", 128, "DeepSeek-V3", "pp=128 stages for 122 layers"),
+        ("pp128", 128, "DeepSeek-V3", "pp=128 stages for 61 layers"),
         ("tp1,dp3,moe_tp3", 3, "DeepSeek-V3", "moe_tp=3 does not divide experts of width 2048; try 1, 2"),
         ("dp8,ep8", 8, "Llama-3.1-70B", "has no experts"),
     ],

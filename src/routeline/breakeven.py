@@ -313,7 +313,11 @@ def _q(c: Comparison) -> tuple[BreakEven, ...]:
     from .odds import ratios_at
 
     low = smallest_q(c)
-    f = lambda q: ratios_at(c, q)["max_batch"]  # noqa: E731
+    alone = replace(c, ratios={"max_batch": c.ratios["max_batch"]})
+
+    def f(q: np.ndarray) -> np.ndarray:
+        return ratios_at(alone, q)["max_batch"]
+
     return (static, _answer(c, "q", f, low, max(LARGEST_Q, 2.0 * low), unit="-"))
 
 

@@ -200,7 +200,7 @@ def operations(model: Model) -> tuple[Operation, ...]:
 
     def add(op: Operation, count: Any) -> None:
         key = (op.part, op.kind, op.format, key_of(op.bytes), key_of(op.flop), key_of(op.experts), key_of(op.top_k),
-               key_of(op.ways), op.stream, op.state, op.encoder, len(op.launches))  # fmt: skip
+               key_of(op.ways), _same_kept(op.stream), _same_kept(op.state), op.encoder, len(op.launches))  # fmt: skip
         if key in merged:
             merged[key] = merged[key] + count
         else:
@@ -217,6 +217,15 @@ def operations(model: Model) -> tuple[Operation, ...]:
             add(Operation(part=w.part, kind="gemm", count=1.0, format=w.format, bytes=w.params * w.bits / 8.0,
                           flop=2.0 * w.params if w.matmul else 0.0), 1.0)  # fmt: skip
     return tuple(_with_count(order[k], n) for k, n in merged.items())
+
+
+def _same_kept(kept: Stream | State | None) -> Any:
+    """What makes two streams or states one: their values, or their identity where they hold arrays (sweeps)."""
+    try:
+        hash(kept)
+    except TypeError:
+        return id(kept)
+    return kept
 
 
 def _head_launch(model: Model, head: Weight) -> tuple[Launch, ...]:

@@ -90,7 +90,7 @@ def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0
     if layout.devices != devices:
         raise RoutelineError(f"layout {layout} uses {int(layout.devices)} devices, and {devices} are given")
     heads, tp = counted.model.heads, layout.tp
-    if heads % tp:
+    if np.ndim(heads) == 0 and heads % tp:  # a match of many sizes has a head count for each: not refused here
         options = ", ".join(str(d) for d in _divisors(int(heads)) if d <= devices)
         raise RoutelineError(f"tp={int(tp)} does not divide {int(heads)} heads of {counted.model.name}; try {options}")
     if tp % layout.cp:
@@ -110,8 +110,8 @@ def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0
         raise RoutelineError(
             f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out"
         )
-    layers = counted.mixers + counted.dense_layers + counted.moe_layers
-    if layout.pp > layers:
+    layers = float(np.max(sum(g.count for g in counted.model.layers if not g.encoder)))
+    if layout.pp > max(layers, 1.0):
         raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")
 
 
