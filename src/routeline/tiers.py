@@ -32,7 +32,7 @@ def efficiency(name: str, device: Device, *, engine: str = "", layout: str = "au
     """
     chosen = resolve(name, device, layout)
     if engine:
-        from .serving.names import ENGINES
+        from .serving.classes import ENGINES
 
         if engine.strip().lower() not in (*ENGINES, *ENGINES.values()):
             raise UnknownName(

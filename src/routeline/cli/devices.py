@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -30,7 +31,7 @@ def devices(name: str | None, as_json: bool) -> None:
         _list(found)
 
 
-def _list(found: list[Any]) -> None:
+def _list(found: Sequence[Any]) -> None:
     from ..units import show
 
     def peak(device: Any, fmt: str) -> str:

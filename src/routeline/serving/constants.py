@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
-from .names import MEASURED_ENGINES
+from .classes import MEASURED_ENGINES
 from .table import CODES
 
 FOLDER = Path(__file__).parent.parent / "data" / "calibration"

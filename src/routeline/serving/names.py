@@ -10,24 +10,14 @@ from importlib import resources
 from ..arch import Model
 from ..errors import RoutelineError
 from ..hardware import Device
+from .classes import ENGINES, MEASURED_ENGINES, engine, generation
 
-ENGINES = {
-    "trtllm": "trtllm", "tensorrt-llm": "trtllm", "tensorrtllm": "trtllm", "trt-llm": "trtllm", "trt": "trtllm",
-    "nim": "trtllm", "sglang": "sglang", "vllm": "vllm", "llama.cpp": "llama.cpp", "llamacpp": "llama.cpp",
-    "llama-cpp": "llama.cpp", "ollama": "llama.cpp", "lmstudio": "llama.cpp", "ik_llama.cpp": "llama.cpp",
-    "koboldcpp": "llama.cpp", "mlx": "mlx", "mlx-lm": "mlx",
-}  # fmt: skip
-MEASURED_ENGINES = ("trtllm", "sglang", "vllm")
+__all__ = ["ENGINES", "MEASURED_ENGINES", "device", "engine", "find", "generation"]
+
 _TAIL = re.compile(
     r"[-_](instruct|chat|it|hf|fp8|fp8-block|nvfp4|fp4|mxfp4|bf16|int4|awq|gptq|w4a16|w8a8|gguf|q4_k_m|q8_0|dynamic|\d{4}|thinking|base|kv)$",
     re.IGNORECASE,
 )
-
-
-def engine(text: str | None) -> str:
-    """Canonical engine name; '' where none is given; an unknown one is kept in lower case."""
-    key = (text or "").strip().lower().replace(" ", "")
-    return ENGINES.get(key, key)
 
 
 @lru_cache(maxsize=256)
@@ -117,27 +107,6 @@ def _from_silicon(text: str) -> Model | None:
                 except RoutelineError:
                     return None
     return None
-
-
-GENERATIONS = (
-    ("hopper", ("h100", "h200", "h20", "h800", "gh200")),
-    ("blackwell", ("b200", "b300", "gb200", "gb300", "rubin")),
-    ("blackwell-workstation", ("rtx 50", "rtx pro", "gb10")),
-    ("ampere", ("a100", "a30", "a10", "a40", "a800", "rtx 30", "rtx a")),
-    ("ada", ("l40", "l4", "rtx 40", "rtx 6000 ada")),
-    ("cdna3", ("mi300", "mi325")),
-    ("cdna4", ("mi350", "mi355", "mi455")),
-    ("cdna2", ("mi210", "mi250")),
-)
-
-
-def generation(dev: Device) -> str:
-    """Class of devices that share kernels: a measured one (hopper, blackwell), a class with priors, or 'other'."""
-    name = dev.name.lower()
-    for label, heads in GENERATIONS:
-        if any(name.startswith(h) for h in heads):
-            return label
-    return "other"
 
 
 def cache_bytes(text: str | None, eng: str, weights: str, gen: str) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from ..hardware import Device
 from ..scenario import Efficiency
 from . import constants
-from .names import engine as engine_name
-from .names import generation
+from .classes import engine as engine_name
+from .classes import generation
 
 MEASURED = ("hopper", "blackwell")
 """Device classes with kernel tables behind their constants; others run on stated priors."""
