@@ -133,6 +133,11 @@ def test_an_encoder_decoder_request_keeps_its_prompt_in_the_encoder():
     assert found.prefill < 1.0  # the dense model does more work per prompt token, and nothing else
 
 
+def test_a_mix_that_never_fits_is_refused():
+    with pytest.raises(RoutelineError, match="no token mix at 8,192 tokens in lets both sides fit"):
+        requests.token_mix(run("1xH200", Ideal(context=8192.0, weights="fp8")), [0.1])
+
+
 def test_what_does_not_fit_is_said():
     answer = run("1xH200", Ideal(context=8192.0, weights="fp8", input=8192.0, output=64.0))
     ratio = answer.ratios["request"]

@@ -237,7 +237,7 @@ def between(
 def token_mix(comparison: Comparison, outputs_per_input: Any, *, input_: float | None = None) -> Mapping[str, Any]:
     """R over the ratio of output to input tokens, at a fixed prompt: {ratio, output, R, prefill_share}.
 
-    The same R holds per request and per token (both sides serve the same mix).
+    The same R holds per request and per token (both sides serve the same mix); nan where a side does not fit.
     """
     c = comparison
     shape = shape_of(c.scenario, illustrate=True)
@@ -249,8 +249,15 @@ def token_mix(comparison: Comparison, outputs_per_input: Any, *, input_: float |
         raise RoutelineError("a token mix is a positive number of output tokens per input token")
     many = replace(shape, output=np.maximum(mix * float(shape.input), 1.0))
     m, d = (cheapest(x.counted, c.ground, x.options, many, c.scenario.batch) for x in (c.moe, c.dense))
-    return {"ratio": mix, "output": many.output, "R": m.total / d.total, "moe_prefill_share": m.prefill / m.total,
-            "dense_prefill_share": d.prefill / d.total}  # fmt: skip
+    fits = np.isfinite(np.asarray(m.total, float)) & np.isfinite(np.asarray(d.total, float))
+    if not np.any(fits):
+        raise RoutelineError(f"no token mix at {int(shape.input):,} tokens in lets both sides fit on {c.cluster.name}")
+
+    def where(value: Any, over: Any) -> np.ndarray:
+        return np.where(fits, np.divide(value, over, out=np.full(fits.shape, np.nan), where=fits), np.nan)
+
+    shares = {f"{n}_prefill_share": where(x.prefill, x.total) for n, x in (("moe", m), ("dense", d))}
+    return {"ratio": mix, "output": many.output, "R": where(m.total, d.total)} | shares
 
 
 def cheapest(counted: Counted, ground: Ground, options: Layout, shapes: Shape, batch: Any = None) -> Cost:
