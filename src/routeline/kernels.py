@@ -83,7 +83,7 @@ def attention_seconds(moved: Any, flop: Any, items: Any, length: Any, peak: Any,
     `half` pieces of SPAN tokens are in flight the bandwidth is not reached. t0 + item*items + joined.
     """
     pieces = items * maximum(length / SPAN, 1.0)
-    reached = pieces / (pieces + c["half"])
+    reached = pieces / maximum(pieces + c["half"], 1e-30)
     memory = moved / (bandwidth * c["eta"] * maximum(reached, 1e-9))
     return c["t0"] + c["item"] * items + joined(c["p"], memory, flop / (peak * c["f"]))
 

@@ -17,10 +17,10 @@ import numpy as np
 from . import constants, predict
 from .serve import serve
 
-SCALE = {"tpot": 0.10, "ttft": 0.60}
+SCALE = {"tpot": 0.20, "ttft": 0.60}
 """Log-residual at which a row's weight halves."""
-TTFT_WEIGHT = 0.25
-CROWD = 0.25
+TTFT_WEIGHT = 0.6
+CROWD = 0.35
 STEPS = 6
 RELINEAR = 1
 
@@ -137,7 +137,7 @@ def leave_out(p: Problem, x: np.ndarray | None = None) -> Folds:
     x = fit(p) if x is None else x
     r, j, _ = jacobian(p, x)
     tpot, ttft = np.zeros_like(p.tpot), np.zeros_like(p.ttft)
-    each = {}
+    each: dict[str, np.ndarray] = {}
     for name in dict.fromkeys(p.family):
         out = p.family == name
         y = solve(p, r, j, x, ~out)
@@ -147,10 +147,12 @@ def leave_out(p: Problem, x: np.ndarray | None = None) -> Folds:
         served = evaluate(p, y)
         tpot[out], ttft[out] = served.tpot[out], served.ttft[out]
         each[name] = y
-    spread = {
-        target: {name: interval(np.log(seen / made)[p.family != name], p.weight[p.family != name]) for name in each}
-        for target, seen, made in (("tpot", p.tpot, tpot), ("ttft", p.ttft, ttft))
-    }
+    made = {"tpot": tpot, "ttft": ttft}
+    seen = {"tpot": p.tpot, "ttft": p.ttft}
+    spread: dict[str, dict[str, tuple[float, float]]] = {}
+    for target in made:
+        raw = np.log(seen[target] / made[target])
+        spread[target] = {n: interval(raw[p.family != n], np.ones(int((p.family != n).sum()))) for n in each}
     return Folds(x=x, each=each, tpot=tpot, ttft=ttft, spread=spread)
 
 
@@ -166,7 +168,7 @@ def interval(residual: np.ndarray, weight: np.ndarray, cover: float = 0.80) -> t
 def export(p: Problem, folds: Folds, source: str) -> dict[str, Any]:
     """The shipped file: effects as logs, intervals from all held-out residuals, rows used, residuals."""
     every = {
-        "tpot": interval(np.log(p.tpot / folds.tpot), p.weight), "ttft": interval(np.log(p.ttft / folds.ttft), p.weight),
+        "tpot": interval(np.log(p.tpot / folds.tpot), np.ones(len(p.tpot))), "ttft": interval(np.log(p.ttft / folds.ttft), np.ones(len(p.ttft))),
     }  # fmt: skip
     error = np.abs(folds.tpot / p.tpot - 1.0)
     return {

@@ -201,7 +201,7 @@ def predict(
         k = row_constants(prepared, fit)
         served = solve(prepared, k)
         known = fit or constants.fitted() or {}
-        _fill(out, prepared, served, known.get("spread", {}), calibration)
+        _fill(out, prepared, served, known, calibration)
     for i, reason in enumerate(p.reasons):
         if reason:
             for key in OUT:
@@ -230,9 +230,10 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
 
 
 def _fill(
-    out: dict[str, list[Any]], pre: Prepared, served: Served, spread: Mapping[str, Any], calibration: Any
+    out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mapping[str, Any], calibration: Any
 ) -> None:
     p, n = pre.parsed, pre.parsed.numbers
+    spread = known.get("spread", {})
     tpot, ttft = served.tpot.copy(), served.ttft.copy()
     width = np.ones(len(tpot))
     if calibration:

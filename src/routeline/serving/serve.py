@@ -95,7 +95,7 @@ def _loop(table: Table, k: Constants, load: Load, b: Any, steps: Any, fresh: Any
     busy = sum(filled.values()) + fixed + extra
     inside = np.where(load.mixed > 0, busy - plain, busy)
     lockstep = load.waves * np.where(load.mixed > 0, 0.5, 1.0)
-    step = plain + often * np.maximum(inside, 0.0) * (1.0 - lockstep)
+    step = plain + often * np.maximum(inside, 0.0) * (1.0 - lockstep) * k["step.interference"]
     tpot = step / load.accepted
     chunks = np.maximum(fresh / load.budget, 1.0)
     own = chunks * busy

@@ -79,6 +79,8 @@ def _gather(group: Layers, hidden: float) -> list[Gemm]:
     for w in group.weights:
         if not w.matmul or w.part in ("routed", "norm", "embedding", "head", "vision", "mtp"):
             continue
+        if w.params < 32 * hidden:
+            continue  # a few columns ride with a neighbour's launch
         last = w.name.rsplit(".", 1)[-1]
         key = (w.part, w.name.rsplit(".", 1)[0], FUSED.get(last, last), w.format, w.bits)
         k, k_ways, ways = hidden, 1.0, w.ways
