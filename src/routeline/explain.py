@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from . import counts, estimate, memory, routing, side
+from . import counts, memory, routing, side
 from .arch import Layers
 from .compare import Comparison, Side
-from .counts import Operation, element_bytes, entries
+from .counts import Operation
 from .errors import RoutelineError, UnknownName
 from .formulas import Trace, apply, call, leaf, total
 from .scenario import Scenario
@@ -419,4 +419,4 @@ def _activation(p: Point) -> Operation:
     return Operation(part="activations", kind="activation", count=blocks)
 
 
-__all__ = ["Trace", "element_bytes", "entries", "estimate", "explain", "keys"]
+__all__ = ["Trace", "explain", "keys"]

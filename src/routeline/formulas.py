@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import comm, memory, routing
+from . import routing
 from .numeric import ceil
 from .roofline import roofline
 from .units import show
@@ -193,16 +193,6 @@ F: dict[str, Formula] = {
     ),
 }
 """Formulas by name. Inputs of one name mean one thing; units are SI."""
-
-CALLS: dict[str, Callable[..., Any]] = {
-    "memory.weights_per_device": memory.weights_per_device,
-    "memory.cache_per_device": memory.cache_per_device,
-    "routing.experts_touched": routing.experts_touched,
-    "routing.worst_rank_touched": routing.worst_rank_touched,
-    "routing.worst_rank_load": routing.worst_rank_load,
-    "comm.ranks_reached": comm.ranks_reached,
-}
-"""Library functions that a trace names as a whole: their docstrings hold the formula."""
 
 
 def leaf(key: str, value: Any, unit: str, kind: str, source: str) -> Trace:
