@@ -68,7 +68,7 @@ class _Direct:
         numbers = {}
         for i, name in enumerate(self.order):
             values = self.grids[name][tuple(s if i == j else slice(None) for j, s in enumerate(box))]
-            numbers[name] = values if values.size > 1 else float(values.reshape(-1)[0])
+            numbers[name] = values if self.grids[name].size > 1 else float(values.reshape(-1)[0])
         return lower.direct(self.cell, numbers, self.names)
 
 
@@ -84,8 +84,9 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
             traced, outputs = lower.trace(found, space.grids(), len(space.numeric), space.outputs, int(math.prod(space.shape)))
             return compile_(traced, space.shape, outputs)
         except NotTraceable:
-            lower.direct(found, {a.name: float(a.values[0]) for a in space.numeric}, space.outputs)
-            return _Direct(found, space, space.outputs)
+            made = _Direct(found, space, space.outputs)
+            made.run(tuple(slice(0, 1) for _ in space.numeric))
+            return made
     except RoutelineError as error:
         return _Refused(str(error))
     finally:

@@ -257,7 +257,7 @@ class Lowered:
             raise RoutelineError("q is needed: give an axis q, or a value under [fixed]")
         before = len(self.tracer.guards) if self.tracer is not None else 0
         q = self.q
-        if isinstance(q, np.ndarray):
+        if isinstance(q, np.ndarray) and not _builds(model, float(q.min()), self.scenario.dense):
             least = smallest_q(model, self.scenario.dense)
             self.refusals.append((q <= least, 5))
             q = np.maximum(q, least * (1 + 1e-9) + 1e-12)
@@ -446,7 +446,7 @@ def smallest_q(model: Model, shape: str) -> float:
     if _builds(model, 1e-6, shape):
         return 0.0
     low = 1e-6
-    for _ in range(200):
+    for _ in range(80):
         mid = math.sqrt(low * high)
         if _builds(model, mid, shape):
             high = mid
@@ -488,16 +488,9 @@ def _cache(x: Lowered, role: str) -> Output:
 
 
 def _touched(x: Lowered) -> Output:
-    from ..routing import experts_touched
-
-    one = x.side("moe")
-    values = []
-    for layout in one.layouts:
-        from ..numeric import ceil
-
-        tokens = ceil(x.point("moe").batch / (layout.replicas * layout.pp) - 1e-9) * x.ground.workload.tokens_per_sequence
-        values.append(experts_touched(x.ground.routing, one.counted.experts, one.counted.top_k, tokens))
-    return _pick(x.point("moe").choice, values), x.fits("moe")
+    one, point = x.side("moe"), x.point("moe")
+    values = [side.step_at(one.counted, x.ground, layout, point.batch).touched for layout in one.layouts]
+    return _pick(point.choice, values), x.fits("moe")
 
 
 def _sided(unit: str, what: str, make: Callable[[Lowered, str], Output]) -> dict[str, Known]:
