@@ -102,6 +102,16 @@ def test_the_readme_shows_commands() -> None:
     assert all(s.expected.strip() for s in found)
 
 
+def test_the_map_of_modules_is_complete() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## The map")[1].split("\n## ")[0]
+    package = ROOT / "src" / "routeline"
+    found = [f"{p.name}/" for p in package.iterdir() if p.is_dir() and not p.name.startswith("_")]
+    found += [p.stem for p in package.glob("*.py") if not p.stem.startswith("_")]
+    assert [name for name in found if f"`{name}`" not in page] == []
+    named = re.findall(r"`([a-z_]+/?)`", "".join(line.split("|")[1] for line in page.splitlines() if line[:3] == "| `"))
+    assert [name for name in named if name not in found] == []
+
+
 def test_ellipses_and_differences_are_told_apart() -> None:
     assert agrees("a\n...\nz\n", "a\nb\nc\nz\n")
     assert agrees("a\n...\n", "a\n")
