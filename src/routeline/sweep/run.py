@@ -74,10 +74,7 @@ class Result:
         for n, v in self.arrays.items():
             coded = bool(OUTPUTS[n].labels)
             data[n] = (dims, v.astype(np.int8) if coded else v, notes[n])
-        names = {a: n for a, n in zip(dims, dims, strict=True) if a in data}
-        if names:
-            coords = {k: v for k, v in coords.items() if k not in names}
-            data = {(f"{k}_out" if k in names else k): v for k, v in data.items()}
+        data = {(f"{k}_out" if k in coords else k): v for k, v in data.items()}
         from .store import assumptions
 
         attrs = {f"assumption.{k}": f"{v['value']} ({v['kind']})" for k, v in assumptions(self.space).items()}

@@ -134,7 +134,7 @@ class Space:
         """Tiles of each block of one cell (the same in every cell)."""
         blocks: list[list[tuple[slice, ...]]] = []
         size = self.block + 1
-        for box in tiles(self.shape, TILE if not self.shape else _tile(self.shape)):
+        for box in tiles(self.shape, min(TILE, self.block)):
             n = math.prod(s.stop - s.start for s in box)
             if size + n > self.block:
                 blocks.append([])
@@ -192,10 +192,6 @@ class Space:
     def digest(self) -> str:
         """Name of this run: two spaces with the same digest give the same blocks."""
         return hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _tile(shape: tuple[int, ...]) -> int:
-    return TILE
 
 
 def _plain(value: Any) -> Any:
