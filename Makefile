@@ -54,7 +54,7 @@ bench: $(VENV)/.dev  ## timings (no assertions)
 	$(PYTEST) benchmarks --benchmark-only
 
 figures: $(VENV)/.extra-plots  ## the pictures of README and docs, from real runs
-	$(BIN)/python docs/figures/make.py
+	$(BIN)/routeline plot map DeepSeek-V3 --devices 8xH200 -o docs/figures/verdict.png
 
 docs: $(VENV)/.dev  ## refresh the outputs pasted into README and docs
 	$(BIN)/python tests/test_docs.py --update

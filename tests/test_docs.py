@@ -143,13 +143,21 @@ def refresh(path: Path) -> bool:
 
 
 def elided(step: Step, found: str) -> str:
-    """The output, with the middle left out where the page left it out (one `...`)."""
-    lines, shown = tidy(found).splitlines(), step.expected.strip("\n").splitlines()
-    if shown.count("...") == 1:
-        at = shown.index("...")
-        after = len(shown) - at - 1
-        lines = [*lines[:at], "...", *(lines[-after:] if after else [])]
-    return "\n".join(lines) + "\n" + ("\n" if step.expected.endswith("\n\n") else "")
+    """The output, with the lines left out that the page left out.
+
+    A stretch after a `...` starts where the output's line begins as the page's did (12 characters) and is as
+    long as it was; where no line does, everything is shown.
+    """
+    lines, shown = tidy(found).splitlines(), tidy(step.expected)
+    stretches = [part.strip("\n").splitlines() for part in re.split(r"^\.\.\.$", shown, flags=re.MULTILINE)]
+    out: list[str] = lines[: len(stretches[0])] if stretches[0] else []
+    for stretch in stretches[1:]:
+        start = next((i for i, line in enumerate(lines) if stretch and line[:12] == stretch[0][:12]), None)
+        if stretch and start is None:
+            return "\n".join(lines) + "\n"
+        out += ["...", *(lines[start : start + len(stretch)] if stretch and start is not None else [])]
+    blank = "\n" if step.expected.endswith("\n\n") else ""
+    return "\n".join(out if len(stretches) > 1 else lines) + "\n" + blank
 
 
 if __name__ == "__main__":
