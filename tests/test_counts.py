@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import deepseek_v3, llama_70b, small_moe
 
+from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import arch, counts
 from routeline.errors import RoutelineError
 
