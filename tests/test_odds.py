@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import deepseek_v3
 
+from handmade import deepseek_v3
 from routeline import quality
 from routeline.compare import compare
 from routeline.devices import parse_devices
