@@ -168,16 +168,16 @@ def clean(value: Any) -> Any:
         return value
     if hasattr(value, "to_dict"):
         return clean(value.to_dict())
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: clean(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(k): clean(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [clean(v) for v in value]
-    if getattr(value, "ndim", 0):
-        return [clean(v) for v in value.tolist()]
     if isinstance(value, int):
         return int(value)
+    if getattr(value, "ndim", 0):
+        return [clean(v) for v in value.tolist()]
+    if is_dataclass(value):
+        return {f.name: clean(getattr(value, f.name)) for f in fields(value)}
     try:
         number = float(value)
     except (TypeError, ValueError):
