@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -116,7 +117,16 @@ def t_cdf(t, df: int):
 
 
 def t_quantile(p, df: int):
-    """Inverse of `t_cdf` by bisection [-]."""
+    """Inverse of `t_cdf` by bisection [-]. Single probabilities are remembered: every answer asks for the same few."""
+    return _t_quantile(float(p), df) if np.ndim(p) == 0 else _invert(p, df)
+
+
+@lru_cache(maxsize=256)
+def _t_quantile(p: float, df: int):
+    return _invert(p, df)
+
+
+def _invert(p, df: int):
     p = np.asarray(p, dtype=float)
     return bisect(lambda t: t_cdf(t, df) - p, np.full(p.shape, -1e4), np.full(p.shape, 1e4), steps=80)[()]
 

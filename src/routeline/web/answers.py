@@ -20,8 +20,9 @@ LARGEST = 1_000_000
 """Largest uploaded config [B]."""
 DEEPEST = 40
 """Deepest nesting of an uploaded config; published ones stay below 10."""
-ANSWERS = 256
-PICTURES = 128
+ANSWERS = 96
+PICTURES = 64
+"""Entries kept: what fifty visitors look at now, not a history."""
 
 
 @lru_cache(maxsize=1)

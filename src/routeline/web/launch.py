@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import importlib.util
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def settings(address: str, port: int) -> dict[str, Any]:
         "client.showErrorDetails": "none",
         "client.showErrorLinks": False,
         "runner.magicEnabled": False,
+        "runner.postScriptGC": False,
         "global.developmentMode": False,
         "logger.level": "warning",
         "theme.base": "light",
@@ -71,6 +73,37 @@ def check(address: str, port: int) -> None:
         ) from None
 
 
+def warm() -> None:
+    """Read the catalogue and answer once, so that the first visitor waits for neither; then leave what is loaded
+    out of garbage collection, which would otherwise walk all of it again and again."""
+    import gc
+
+    from . import answers
+    from .state import Choice
+
+    answers.models()
+    found = answers.answer(Choice())
+    answers.sentence(Choice(), found)
+    answers.picture(Choice(), "waterfall", found)
+    gc.collect()
+    gc.freeze()
+
+
+def tidy(every: float = 30.0) -> None:
+    """In the background, give memory that visitors used back to the system."""
+    import gc
+    import threading
+
+    def run() -> None:
+        while True:
+            time.sleep(every)
+            gc.collect()
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(None).malloc_trim(0)
+
+    threading.Thread(target=run, name="routeline-tidy", daemon=True).start()
+
+
 def launch(address: str, port: int, *, allow_hub: bool = False) -> None:
     """Serve until interrupted."""
     check(address, port)
@@ -78,6 +111,8 @@ def launch(address: str, port: int, *, allow_hub: bool = False) -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)  # few heaps: memory that visitors used goes back when they leave
     from streamlit.web import bootstrap
 
+    warm()
+    tidy()
     options = settings(address, port)
     bootstrap.load_config_options(options)
     bootstrap.run(str(SCRIPT), False, ["--allow-hub"] if allow_hub else [], options)

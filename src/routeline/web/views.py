@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from ..compare import Comparison
-from ..errors import RoutelineError
+from ..errors import RoutelineError, shorten
 from ..report import accuracy, command_of
 from ..units import show
 from . import answers, state
@@ -38,9 +39,16 @@ def asked() -> tuple[Choice, Comparison | None]:
         return choice, answers.answer(choice, st.session_state.get("uploaded"), allow_hub=st.session_state["allow_hub"])
     except RoutelineError as error:
         refusal(error)
-    except Exception:
-        refusal("this combination hit a fault in Routeline; change a setting, and please report the link above")
     return choice, None
+
+
+def fault(error: Exception) -> None:
+    """A fault of ours: said plainly to the visitor, one line for whoever runs the server, the session goes on."""
+    import traceback
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    print(f"fault: {type(error).__name__}: {shorten(error)} at {place.filename}:{place.lineno}", file=sys.stderr)
+    refusal("this combination hit a fault in Routeline; change a setting, and please report the address above")
 
 
 def headline(found: Comparison) -> str:
@@ -208,8 +216,11 @@ def run(*, allow_hub: bool) -> None:
         position="top",
     )
     st.session_state["allow_hub"] = allow_hub
-    st.session_state["choice"] = sidebar(allow_hub=allow_hub)
-    page.run()
+    try:
+        st.session_state["choice"] = sidebar(allow_hub=allow_hub)
+        page.run()
+    except Exception as error:
+        fault(error)
 
 
 __all__ = ["run", "state"]
