@@ -31,7 +31,7 @@ SPREAD = 0.25
 """... and its held-out median error stays below this (a table that no kernel physics describes is not used)."""
 
 
-def _read(device: str, folder: str, name: str) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
+def _read(device: str, folder: str, name: str, *, every: bool = False) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
     """(engine, version, columns) of each table of a kind, the largest version of each engine only."""
     from pyarrow import parquet
 
@@ -40,10 +40,10 @@ def _read(device: str, folder: str, name: str) -> Iterator[tuple[str, str, dict[
         return
     for engine in sorted(place.iterdir(), key=lambda p: p.name):
         found = [v for v in engine.iterdir() if (v / name).is_file()]
-        if found:
-            newest = max(found, key=lambda p: (p / name).stat().st_size)
-            table = parquet.read_table(str(newest / name))
-            yield engine.name, newest.name, {c: np.asarray(table[c].to_pylist(), object) for c in table.column_names}
+        found = sorted(found, key=lambda p: -(p / name).stat().st_size)
+        for version in found if every else found[:1]:
+            table = parquet.read_table(str(version / name))
+            yield engine.name, version.name, {c: np.asarray(table[c].to_pylist(), object) for c in table.column_names}
 
 
 def _floats(table: dict[str, np.ndarray], *names: str) -> list[np.ndarray]:
@@ -66,7 +66,9 @@ def robust(
 
     names = list(start)
     x0 = np.log([max(start[n], 1e-14) for n in names])
-    top = np.array([0.0 if n in FRACTIONS else np.log(6.0) if n == "p" else x + 5.0 for n, x in zip(names, x0, strict=True)])
+    top = np.array(
+        [0.0 if n in FRACTIONS else np.log(6.0) if n == "p" else x + 5.0 for n, x in zip(names, x0, strict=True)]
+    )
     low = np.array([np.log(1.0) if n == "p" else x - 5.0 for n, x in zip(names, x0, strict=True)])
     pick = np.flatnonzero(train)
     pick = pick[:: max(1, len(pick) // MOST)]
@@ -119,7 +121,9 @@ def gemm(device: str) -> Iterator[dict[str, Any]]:
                 yield made
 
 
-def loads(experts: np.ndarray, tokens: np.ndarray, top_k: np.ndarray, distribution: str, quantiles: int = 64) -> np.ndarray:
+def loads(
+    experts: np.ndarray, tokens: np.ndarray, top_k: np.ndarray, distribution: str, quantiles: int = 64
+) -> np.ndarray:
     """Tokens per expert at quantiles of the experts, shape (points, quantiles).
 
     `balanced` deals pairs evenly. `power_law_a` draws loads from a bounded power law on [1, 0.8 T] (or [0.01, 2]
@@ -154,11 +158,23 @@ def moe_points(t: dict[str, np.ndarray], use: np.ndarray) -> dict[str, np.ndarra
 
 
 def moe(device: str) -> Iterator[dict[str, Any]]:
+    """Every engine and format, from the version that measured most points of it."""
+    best: dict[tuple[str, str], dict[str, Any]] = {}
+    for entry in _moe(device):
+        key = (entry["engine"], entry["dtype"])
+        if key not in best or entry["shapes"] > best[key]["shapes"]:
+            best[key] = entry
+    yield from best.values()
+
+
+def _moe(device: str) -> Iterator[dict[str, Any]]:
     dev = load_device(DEVICES[device])
-    for engine, version, t in _read(device, "moe", "moe_perf.parquet"):
+    for engine, version, t in _read(device, "moe", "moe_perf.parquet", every=True):
         ep = t["moe_ep_size"].astype(float)
         source = t["kernel_source"].astype(str)
-        plain = ~np.char.find(source.astype("U80"), "nongated").astype(bool) | (np.char.find(source.astype("U80"), "nongated") < 0)
+        plain = ~np.char.find(source.astype("U80"), "nongated").astype(bool) | (
+            np.char.find(source.astype("U80"), "nongated") < 0
+        )
         for dtype in sorted(set(t["moe_dtype"])):
             if dtype not in DTYPES or DTYPES[dtype][2] not in dev.peaks:
                 continue
@@ -183,10 +199,14 @@ def moe(device: str) -> Iterator[dict[str, Any]]:
             q = {k: v[small] for k, v in q.items()}
             pairs = q["tokens"] * q["top_k"]
             padded = np.maximum((np.ceil(q["loads"] / 16.0) * 16.0).mean(1) * q["experts"], pairs)
-            bound = np.maximum(q["touched"] * 3 * q["hidden"] * q["inter"] * w / bw, 6 * q["hidden"] * q["inter"] * pairs / peak)
+            bound = np.maximum(
+                q["touched"] * 3 * q["hidden"] * q["inter"] * w / bw, 6 * q["hidden"] * q["inter"] * pairs / peak
+            )
             start = {"t0": 25e-6, "eta": 0.9, "f": 0.45, "p": 2.0, "per_expert": 5e-8, "shuffle": 2.0, "narrow": 60.0}
 
-            def fun(c: dict[str, float], q: Any = q, padded: Any = padded, w: float = w, v: Any = (peak, bw)) -> np.ndarray:
+            def fun(
+                c: dict[str, float], q: Any = q, padded: Any = padded, w: float = w, v: Any = (peak, bw)
+            ) -> np.ndarray:
                 return physics.moe_seconds(padded, q["touched"], q["hidden"], q["inter"], 3.0, w, *v, c)
 
             hold = _hold(q["hidden"], q["inter"], q["experts"])
@@ -201,7 +221,9 @@ def attention(device: str) -> Iterator[dict[str, Any]]:
     bw, peak = float(dev.bandwidth), float(dev.peaks["bf16"])
     for phase in ("generation", "context"):
         for engine, version, t in _read(device, "attention", f"{phase}_attention_perf.parquet"):
-            b, h, kv, d, isl, step, ms = _floats(t, "batch_size", "num_heads", "num_key_value_heads", "head_dim", "isl", "step", "latency")
+            b, h, kv, d, isl, step, ms = _floats(
+                t, "batch_size", "num_heads", "num_key_value_heads", "head_dim", "isl", "step", "latency"
+            )
             window = t["window_size"].astype(float)
             source = t["kernel_source"].astype(str)
             for cache in sorted(set(t["kv_cache_dtype"])):
@@ -244,7 +266,9 @@ def _attention(phase: str, kind: str, b: Any, h: Any, kv: Any, d: Any, isl: Any,
     return fun, start, sec, bound, _hold(h, kv, d) if kind == "gqa" else _hold(h, b)
 
 
-def _attend(made: Any, phase: str, kind: str, device: str, engine: str, version: str, dtype: str) -> Iterator[dict[str, Any]]:
+def _attend(
+    made: Any, phase: str, kind: str, device: str, engine: str, version: str, dtype: str
+) -> Iterator[dict[str, Any]]:
     fun, start, sec, bound, hold = made
     name = kind if phase == "generation" else f"{kind}_prefill"
     entry = _entry(name, device, engine, version, dtype, fun, start, sec, bound, hold)
@@ -263,12 +287,25 @@ def collectives(device: str) -> Iterator[dict[str, Any]]:
         s, g, sec = size[use] * 2.0 if engine == "unused" else size[use], ranks[use], ms[use] / 1e3
         start = {"ar_start": 6e-6, "ar_growth": 8e-6, "ar_fraction": 0.45}
         fun = lambda c, v=(s, g, link): physics.all_reduce_seconds(*v, c)  # noqa: E731
-        made = _entry("all_reduce", device, engine, version, "bfloat16", fun, start, sec, 2 * (g - 1) / g * s / link, np.log2(s) % 4 == 0)
+        made = _entry(
+            "all_reduce",
+            device,
+            engine,
+            version,
+            "bfloat16",
+            fun,
+            start,
+            sec,
+            2 * (g - 1) / g * s / link,
+            np.log2(s) % 4 == 0,
+        )
         if made:
             yield made
 
 
-def calibrate(folder: Path, devices: tuple[str, ...] = ("h100_sxm", "h200_sxm", "b200_sxm", "b300_sxm", "gb200")) -> dict[str, Any]:
+def calibrate(
+    folder: Path, devices: tuple[str, ...] = ("h100_sxm", "h200_sxm", "b200_sxm", "b300_sxm", "gb200")
+) -> dict[str, Any]:
     """Fit every table, write kernels.json and return it."""
     tables: list[dict[str, Any]] = []
     for device in devices:
@@ -284,5 +321,7 @@ def calibrate(folder: Path, devices: tuple[str, ...] = ("h100_sxm", "h200_sxm", 
         "rule": f"passes: at most {SCREEN:.0%} of the points above the roofline of their own bytes and FLOP, held-out median below {SPREAD:.0%}",
         "tables": tables,
     }  # fmt: skip
-    (folder / "kernels.json").write_text(json.dumps(out, separators=(",", ":")).replace('{"operation"', '\n{"operation"') + "\n", encoding="utf-8")
+    (folder / "kernels.json").write_text(
+        json.dumps(out, separators=(",", ":")).replace('{"operation"', '\n{"operation"') + "\n", encoding="utf-8"
+    )
     return out

@@ -61,7 +61,7 @@ def step_seconds(
     ones; prompt: prompt tokens computed in the step per rank, against `prompt_context` tokens on average,
     of `prompts` requests that finish their prompt. Either may be 0.
     """
-    w, n = table.widths, table.rows
+    n = table.rows
     full = lambda x: np.broadcast_to(np.asarray(x, float), (n,))  # noqa: E731
     decode, prompt, prompts, verified = full(decode), full(prompt), full(prompts), full(verified)
     context, prompt_context = full(context), full(prompt_context)
@@ -152,6 +152,7 @@ def _communication(table: Table, k: Constants, tokens: Any) -> np.ndarray:
     wide = (table.mixers + table.ffns) * reduce + table.moe_layers * np.where(w.dp * w.tp > 1.0, spread, 0.0)
     stage = (w.pp - 1.0) * (c["ar_start"] + size / c["link"])
     return np.where(w.dp > 1.0, wide, plain) + stage
+
 
 __all__ = [
     "SPAN", "_norm", "all_reduce_seconds", "attention_seconds", "gemm_seconds", "moe_seconds", "pick", "step_seconds",

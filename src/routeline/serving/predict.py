@@ -229,9 +229,7 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
     return out
 
 
-def _fill(
-    out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mapping[str, Any], calibration: Any
-) -> None:
+def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mapping[str, Any], calibration: Any) -> None:
     p, n = pre.parsed, pre.parsed.numbers
     spread = known.get("spread", {})
     tpot, ttft = served.tpot.copy(), served.ttft.copy()

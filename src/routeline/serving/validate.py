@@ -99,7 +99,10 @@ def _target(p: fit.Problem, folds: fit.Folds, target: str) -> tuple[np.ndarray, 
     if target == "throughput":
         made, seen = _rate(p, folds.tpot, folds.ttft), _rate(p, p.tpot, p.ttft)
         residual = np.log(seen / made)
-        q = {f: fit.interval(residual[p.family != f], np.ones(int((p.family != f).sum()))) for f in dict.fromkeys(p.family)}
+        q = {
+            f: fit.interval(residual[p.family != f], np.ones(int((p.family != f).sum())))
+            for f in dict.fromkeys(p.family)
+        }
         end = np.array([q[f] for f in p.family])
         return made, seen, made * np.exp(end[:, 0]), made * np.exp(end[:, 1])
     made, seen = getattr(folds, target), getattr(p, target)
@@ -140,7 +143,12 @@ def inferred(rows: silicon.Silicon) -> dict[str, np.ndarray]:
     c, raw, clean = rows.columns, rows.raw, rows.clean
     size = len(clean)
     waves, draft = np.zeros(size), np.zeros(size)
-    group = np.array([f"{m}|{e}|{v}|{d}" for m, e, v, d in zip(c["model"], c["engine"], c["engine_version"], c["device"], strict=True)])
+    group = np.array(
+        [
+            f"{m}|{e}|{v}|{d}"
+            for m, e, v, d in zip(c["model"], c["engine"], c["engine_version"], c["device"], strict=True)
+        ]
+    )
     conc, ttft = np.log(np.array(c["concurrency"], float)), np.log(np.array(c["measured_ttft_ms"], float))
     shape = np.array([f"{i}|{o}|{t}" for i, o, t in zip(c["input_len"], c["output_len"], c["tp"], strict=True)])
     for g in np.unique(group):
@@ -167,7 +175,9 @@ ACCEPTED = 1.2
 """Draft tokens kept per step where speculation is inferred; guess: DeepSeek reports 1.8 tokens a step with one draft."""
 
 
-def protocol(rows: silicon.Silicon, clean: np.ndarray, columns: dict[str, list[Any]], answered: np.ndarray) -> dict[str, Any]:
+def protocol(
+    rows: silicon.Silicon, clean: np.ndarray, columns: dict[str, list[Any]], answered: np.ndarray
+) -> dict[str, Any]:
     """The errors again with the two unrecorded protocols inferred (see `inferred`): not the headline."""
     found = inferred(rows)
     waves, draft = found["waves"][clean], found["draft"][clean]
