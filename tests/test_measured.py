@@ -7,7 +7,7 @@ import pytest
 
 from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import arch, counts, estimate, kernels, layouts, tiers
-from routeline.compare import make_ground, prepared
+from routeline.compare import compare, make_ground, prepared
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
 from routeline.scenario import IDEAL, Layout, Scenario, Workload
@@ -94,11 +94,11 @@ def test_layouts_and_batches_broadcast():
             assert whole[i, j] == pytest.approx(float(one.seconds), rel=1e-12)
 
 
-def test_served_layouts_are_those_engines_were_measured_with():
+def test_pipelines_are_served_only_across_nodes():
     counted = counts.count(deepseek_v3())
     single = layouts.candidates(counted, 8, 8, served=True)
-    assert set(single.cp) == {1.0}
     assert set(single.pp) == {1.0}
+    assert max(single.cp) == 8.0
     assert max(layouts.candidates(counted, 16, 8, served=True).pp) == 2.0
 
 
@@ -148,3 +148,13 @@ def test_codes_follow_bits_and_compute_format():
     assert kernels.kernel_code(4.5, "fp4") == (2, 0.5625)
     assert kernels.kernel_code(4.25, "fp8") == (3, 2.0)
     assert kernels.kernel_code(8.0, "bf16") == (3, 2.0)
+
+
+def test_context_parallel_attention_pays_and_is_called_extrapolated():
+    plain = answered(deepseek_v3(), Layout(tp=8.0, moe_tp=8.0), 8.0, 4096.0).parts["communication"].seconds
+    split = answered(deepseek_v3(), Layout(tp=8.0, moe_tp=8.0, cp=8.0), 8.0, 4096.0).parts["communication"].seconds
+    assert split > plain
+    scenario = Scenario(context=131072.0, tier="calibrated", weights="fp8")
+    answer = compare(deepseek_v3(), CLUSTER, scenario, q=2.0)
+    assert answer.dense.point.layout.cp > 1
+    assert any("extrapolated" in w for w in answer.warnings)

@@ -176,8 +176,7 @@ def _size(model: Model) -> tuple[float, float]:
 def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -> Layout:
     """The layouts a side may use: all that `auto` knows, the pool, or the one asked for.
 
-    In the tier `calibrated` auto keeps to layouts like those measured (no context parallelism, pipelines
-    only across nodes): constants fitted on others would be an extrapolation.
+    In the tier `calibrated` auto uses pipelines only across nodes, as engines are run.
 
     A dense opponent cannot spread experts: for it `ep` and `moe_tp` are dropped from a layout that was
     written for the MoE, and attention data parallelism becomes replicas.
@@ -238,6 +237,12 @@ def compare(
     for one in (moe, rival):
         if one.fits and one.reason:
             warnings.append(f"{one.name}: {one.reason}; its numbers are for that")
+        used = one.point.layout if one.point is not None else None
+        if ground.efficiency.kernels is not None and used is not None and (used.cp > 1 or used.pp > 1):
+            warnings.append(
+                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout {used} is "
+                "extrapolated; --layout names another"
+            )
         warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
     warnings += list(model.warnings)
     if ground.rates.network.nic is not math.inf and cluster.count > cluster.node and scenario.layout == "auto":

@@ -131,7 +131,7 @@ def candidates(counted: Counted, devices: int, node: int, *, served: bool = Fals
     tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp in powers of two that
     keep whole layers; attention data parallelism only with experts to spread (for a dense model it
     would be a replica that shares its head); ep divides the experts; moe_tp in powers of two, which divide
-    every expert width seen. served: as in measured deployments, no cp, and pp only across nodes.
+    every expert width seen. served: pp only across nodes, as engines are run.
     """
     moe = bool(np.max(counted.moe_layers) > 0)
     layers = int(np.max(counted.mixers + counted.dense_layers + counted.moe_layers))
@@ -153,7 +153,7 @@ def candidates(counted: Counted, devices: int, node: int, *, served: bool = Fals
                 for ep in _divisors(group) if moe else [1]:
                     if experts % ep or group // ep > node or (group // ep) & (group // ep - 1):
                         continue
-                    for cp in sorted({1, spare} if tp % spare == 0 and not served else {1}):
+                    for cp in sorted({1, spare} if tp % spare == 0 else {1}):
                         rows.append((tp, dp, ep, group // ep, pp, cp, replicas))
     table = np.array(rows, float).T
     return Layout(**dict(zip(("tp", "dp", "ep", "moe_tp", "pp", "cp", "replicas"), table, strict=True)))

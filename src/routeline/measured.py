@@ -134,7 +134,8 @@ def collectives(
     """Seconds of collectives in one step with measured start-ups [s]; `tokens` per attention rank group.
 
     Two all-reduces a layer over tp; with attention data parallelism dispatch and combine instead of the
-    second. Groups that leave a node take the NIC's rate.
+    second. Context parallelism gathers queries and reduces partial outputs. Groups that leave a node take
+    the NIC's rate.
     """
     c = chosen(constants, "comm")
     size = tokens * counted.model.hidden * 2.0
@@ -150,4 +151,12 @@ def collectives(
     spread = c["a2a_start"] + minimum(layout.ep, 8.0) / 2.0 * sent / (rate(group) * c["a2a_fraction"])
     wide = (counted.mixers + counted.dense_layers) * reduce + counted.moe_layers * choose(group > 1.0, spread, 0.0)
     stage = (layout.pp - 1.0) * (c["ar_start"] + size / rate(group * layout.pp))
-    return choose(layout.dp > 1.0, wide, plain) + stage
+    out = choose(layout.dp > 1.0, wide, plain) + stage
+    if isinstance(layout.cp, float) and layout.cp == 1.0:
+        return out
+    for op in counted.operations:
+        if op.stream is not None and not op.encoder:
+            heads = 0.5 * tokens * op.flop * layout.cp / layout.tp
+            gather = kernels.all_reduce_seconds(heads, layout.cp, rate(layout.cp), c)
+            out = out + op.count * (gather + choose(layout.cp > 1.0, c["ar_start"], 0.0))
+    return out
