@@ -89,6 +89,8 @@ def refused(result, *parts):
         ("--engine", "tgi", "engine"),
         ("--scenario", "absent.toml", "absent.toml"),
         ("--save", "absent/here.toml", "cannot write"),
+        ("--plot", "pie=a.png", "chart"),
+        ("--plot", "map=a.gif", "a.gif"),
         ("--draft", "-1", "between"),
         ("--draft", "100", "between"),
         ("--accept", "1.2", "between"),

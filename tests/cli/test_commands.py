@@ -113,6 +113,25 @@ def test_a_question_is_saved_and_asked_again(cli, tmp_path):
     assert (other["q"], other["devices"], other["context"]) == (4, "8xMI300X", first["context"])
 
 
+def test_charts_are_drawn_beside_the_answer(cli, tmp_path):
+    one, two = tmp_path / "w.svg", tmp_path / "m.json"
+    result = cli(f"{FAST} --tier ideal --json --plot waterfall={one} --plot {two}")
+    assert result.json["verdict"]
+    assert one.read_text().startswith("<svg")
+    assert "R = 1" in two.read_text()
+    assert result.err.count("wrote") == 2
+    refused = cli(f"compare DeepSeek-V3 --devices 8xH200,8xB200 --q 2 --plot {one}")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_what_other_conventions_would_say_is_in_the_verdict(cli):
+    said = cli("compare DeepSeek-V3 --devices 8xH200 --json").json["not_established"][0]
+    assert "matched at equal-flop no dense model may exist (98%)" in said
+    assert "90% between" in said
+    given_q = cli("compare DeepSeek-V3 --devices 8xH200 --q 2 --json").json["not_established"][0]
+    assert given_q == "that q is 2 (it was given)"
+
+
 def test_warnings_are_printed(cli):
     out = cli("compare DeepSeek-V3 --devices 8xH200 --context 256k --extend-context --q 2").out
     assert re.search(r"Warning: .*past\s+the limit", out)
@@ -204,5 +223,5 @@ def test_version_and_no_arguments(cli):
 def test_every_flag_is_a_scenario_field_or_the_commands_own():
     names = {p.name for p in command("compare").params}
     fields = set(import_module("routeline.scenario").Scenario.__dataclass_fields__)
-    assert names - fields == {"model", "devices", "as_json", "verbose", "layouts", "source", "save"}
+    assert names - fields == {"model", "devices", "as_json", "verbose", "layouts", "source", "save", "plots"}
     assert fields <= names

@@ -126,7 +126,7 @@ def _quality(answer: Comparison, known: Extras) -> str:
     source = {"stated": "as given", "estimate": "from matched pairs"}.get(e.origin, f"by {e.origin}")
     low, high = e.interval90
     spread = f"90% between {low:.3g} and {high:.3g}" if low != high else "one value"
-    return f"q ({source}, {spread}{_sure(answer, known)})"
+    return f"q ({source}, {spread}{_sure(answer, known)}{_conventions(answer, known)})"
 
 
 def _sure(answer: Comparison, known: Extras) -> str:
@@ -136,13 +136,29 @@ def _sure(answer: Comparison, known: Extras) -> str:
     chance = known.odds.p_above.get("max_batch")
     if chance is None:
         return ""
-    flips = [f.q for f in known.odds.flips if f.ratio == "max_batch"]
+    flips = [f for f in known.odds.flips if f.ratio == "max_batch"]
     dense = chance >= 0.5
     share = chance if dense else 1.0 - chance - known.odds.p_unfit["max_batch"]
     side = "dense" if dense else "the MoE"
-    if len(flips) == 1:
-        return f"; {side} leads {'below' if dense else 'above'} q = {flips[0]:.3g}, where {_percent(share)} of it lies"
-    return f"; {side} leads over {_percent(share)} of it"
+    if len(flips) != 1:
+        return f"; {side} leads over {_percent(share)} of it"
+    where = "below" if dense != flips[0].rising else "above"
+    return f"; {side} leads {where} q = {flips[0].q:.3g}, where {_percent(share)} of it lies"
+
+
+def _conventions(answer: Comparison, known: Extras) -> str:
+    """'; matched at equal-flop no dense model may exist (98%)': where another convention would say otherwise."""
+    e, flips = answer.q_evidence, [f.q for f in known.odds.flips if f.ratio == "max_batch"] if known.odds else []
+    out = []
+    for name, spread in e.conventions().items():
+        missing = getattr(spread, "p_unreachable", 0.0)
+        if name != e.convention and missing >= 0.5:
+            out.append(f"matched at {name} no dense model may exist ({_percent(missing)})")
+            continue
+        low, high = sorted((answer.q, spread.median))
+        if sum(low < q < high for q in flips) % 2:
+            out.append(f"matched at {name}, q = {spread.median:.3g}, the verdict turns")
+    return "".join(f"; {text}" for text in out)
 
 
 def _percent(share: float) -> str:

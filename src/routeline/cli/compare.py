@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..errors import RoutelineError
 from ._options import CLUSTER, command, json_option, scenario_options, verbose_option
 from ._show import console, emit, table
 
@@ -17,6 +18,13 @@ from ._show import console, emit, table
 @click.option("--compare-layouts", "layouts", is_flag=True, help="Add the verdict under every layout.")
 @click.option("--scenario", "source", metavar="FILE", help="Ask a saved question; flags given here replace its own.")
 @click.option("--save", metavar="FILE", help="Save the question as TOML, for --scenario and `routeline diff`.")
+@click.option(
+    "--plot",
+    "plots",
+    multiple=True,
+    metavar="[CHART=]FILE",
+    help="Draw a chart (`routeline plot --list`; default: map) as .png, .svg, .html or .json. Repeatable.",
+)
 @json_option
 @verbose_option
 def compare(
@@ -26,6 +34,7 @@ def compare(
     layouts: bool,
     source: str | None,
     save: str | None,
+    plots: tuple[str, ...],
     as_json: bool,
     verbose: bool,
 ) -> None:
@@ -48,12 +57,15 @@ def compare(
             raise click.UsageError(f"Missing {what}.", click.get_current_context())
     assert model is not None
     assert devices is not None
+    wanted = [_chart(text) for text in plots]
     clusters = [part.strip() for part in devices.split(",") if part.strip()] or [devices]
     answers = [ask(model, one, **given) for one in clusters]
     if save is not None:
         from ..scenario_file import save as write
 
         write(save, model, devices, answers[0].scenario)
+    if wanted and len(answers) > 1:
+        raise RoutelineError("a chart shows one cluster; give one to --devices, or leave --plot out")
     if as_json:
         found = [_payload(a, layouts) for a in answers]
         many = {"schema_version": say.SCHEMA_VERSION, "comparisons": found}
@@ -62,6 +74,21 @@ def compare(
         _print(answers[0], verbose, layouts)
     else:
         _print_clusters(answers)
+    for name, file in wanted:
+        from .. import plots as charts
+
+        click.echo(f"wrote {charts.chart(name, answers[0]).save(file)}", err=as_json)
+
+
+def _chart(text: str) -> tuple[str, Any]:
+    """'waterfall=w.png' or 'm.html' (the map) -> (chart, file), refused before anything is computed."""
+    from pathlib import Path
+
+    from ..plots import check
+
+    name, _, file = text.rpartition("=")
+    check(name or "map", file)
+    return name or "map", Path(file)
 
 
 def _payload(answer: Any, layouts: bool) -> dict[str, Any]:
