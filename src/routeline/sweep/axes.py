@@ -137,9 +137,12 @@ def make(name: str, given: Any) -> Axis:
     values = tuple(_value(plain, kind, v) for v in raw)
     if not values:
         raise RoutelineError(f"axis {name} is empty; give at least one value")
-    if len(set(values)) < len(values):
-        twice = next(v for i, v in enumerate(values) if v in values[:i])
-        raise RoutelineError(f"axis {name} holds {shorten(twice)} twice; give every value once")
+    seen: set[Any] = set()
+    for v in values:
+        key = v if isinstance(v, (str, int, float)) else id(v)
+        if key in seen:
+            raise RoutelineError(f"axis {name} holds {shorten(v)} twice; give every value once")
+        seen.add(key)
     return Axis(plain, values)
 
 
