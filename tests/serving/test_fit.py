@@ -14,10 +14,23 @@ MODELS = ("Llama-3.1-8B", "Qwen3-32B", "Mixtral-8x7B")
 @pytest.fixture(scope="module")
 def table():
     rows = [
-        {"model": m, "device": d, "devices": 2, "engine": e, "weights": "bf16", "tp": 2, "input_len": i, "output_len": 512,
-         "concurrency": c}
-        for m in MODELS for d in ("H200", "B200") for e in ("vllm", "sglang") for i in (256, 4096) for c in (2, 16, 64)
-    ]  # fmt: skip
+        {
+            "model": m,
+            "device": d,
+            "devices": 2,
+            "engine": e,
+            "weights": "bf16",
+            "tp": 2,
+            "input_len": i,
+            "output_len": 512,
+            "concurrency": c,
+        }
+        for m in MODELS
+        for d in ("H200", "B200")
+        for e in ("vllm", "sglang")
+        for i in (256, 4096)
+        for c in (2, 16, 64)
+    ]
     columns = {k: [r[k] for r in rows] for k in rows[0]}
     answer = predict(columns, fit={"effects": [{"names": ["step.fixed"], "by": {"engine": "vllm"}, "log": 0.6}]})
     return columns | {"measured_tpot_ms": answer["tpot_ms"], "measured_ttft_ms": answer["ttft_ms"]}

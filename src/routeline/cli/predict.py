@@ -66,11 +66,19 @@ def _show(answer: dict[str, list[Any]], _: Any) -> None:
         return "-" if value is None else f"{value:,.{digits}f}"
 
     body = [
-        (i + 1, answer["model"][i], answer["device"][i], number(answer["tpot_ms"][i]),
-         "-" if answer["low"][i] is None else f"{answer['low'][i]:,.2f} to {answer['high'][i]:,.2f}",
-         number(answer["ttft_ms"][i], 0), number(answer["output_tok_s"][i], 0), answer["max_concurrency"][i], answer["tier"][i])
+        (
+            i + 1,
+            answer["model"][i],
+            answer["device"][i],
+            number(answer["tpot_ms"][i]),
+            "-" if answer["low"][i] is None else f"{answer['low'][i]:,.2f} to {answer['high'][i]:,.2f}",
+            number(answer["ttft_ms"][i], 0),
+            number(answer["output_tok_s"][i], 0),
+            answer["max_concurrency"][i],
+            answer["tier"][i],
+        )
         for i in range(len(answer["model"]))
-    ]  # fmt: skip
+    ]
     columns = ["row", "model", "device", "TPOT ms", "80% interval", "TTFT ms", "tokens/s", "most at once", "tier"]
     out = console()
     out.print(table(columns, body, left=3))

@@ -65,7 +65,7 @@ HEAD = ["", "rows", "answered", "MAPE %", "median %", "within 20 %", "bias %", "
 def _serving(r: dict[str, Any]) -> None:
     out = console()
     out.print(
-        f"{r['clean_rows']} clean of {r['rows']} rows; {r['peer_rows']} of them answered by AIConfigurator. {r['method']}."
+        f"{r['clean_rows']} clean of {r['rows']} rows; {r['peer_rows']} answered by AIConfigurator. {r['method']}."
     )
     for target in ("tpot", "ttft", "throughput"):
         body = [("Routeline, peer's rows", *_cells(r[target]["peer_rows"])),
@@ -95,11 +95,12 @@ def _penalty(r: dict[str, Any]) -> None:
             (p["batch"], f"{p['measured']:.2f}", "-" if p["predicted"] is None else f"{p['predicted']:.2f}")
             for p in t["points"]
         ]
-        title = f"{t['shape']}, {t['device']} {t['engine']} {t['dtype']}, q={t['q']:g}: peak {t['peak']:.1f} at batch {t['peak_batch']}"
+        title = f"{t['shape']}, {t['device']} {t['engine']} {t['dtype']}, q={t['q']:g}"
+        title += f": peak {t['peak']:.1f} at batch {t['peak_batch']}"
         out.print(table(["batch", "measured", "predicted"], body, title=title))
     for pair in r["pairs"]:
         out.print(
-            f"{pair['moe']} over {pair['dense']} on {pair['device']}: {pair['median_ratio']:.2f}x ({pair['points']} matched points)"
+            f"{pair['moe']} over {pair['dense']} on {pair['device']}: {pair['median_ratio']:.2f}x, n={pair['points']}"
         )
 
 

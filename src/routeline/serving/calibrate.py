@@ -1,4 +1,4 @@
-"""`calibrate`: fit kernels (level 1) and serving constants (level 2) from the optional package, write the shipped files."""
+"""`calibrate`: fit kernels (level 1) and serving constants (level 2), write the shipped files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def serving(folder: Path | None = None) -> dict[str, Any]:
     columns = validate.take(rows.columns, clean)
     problem = fit.problem(columns, columns["family"])
     folds = fit.leave_out(problem)
-    source = f"silicon_sample.csv of aiconfigurator-core {VERSION}, {len(problem.tpot)} clean aggregated rows (docs/accuracy.md)"
+    rows_used = f"{len(problem.tpot)} clean aggregated rows"
+    source = f"silicon_sample.csv of aiconfigurator-core {VERSION}, {rows_used} (docs/accuracy.md)"
     out = fit.export(problem, folds, source)
     path = (folder or constants.FOLDER) / "serving.json"
     path.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
@@ -45,7 +46,7 @@ def summary(done: dict[str, Any]) -> list[str]:
     if "kernels" in done:
         k = done["kernels"]
         lines.append(
-            f"{len(k['tables'])} kernel tables fitted, {k['passed']} pass the screen; median held-out error {k['medians']}"
+            f"{len(k['tables'])} tables fitted, {k['passed']} pass the screen; median held-out error {k['medians']}"
         )
     if "serving" in done:
         s = done["serving"]

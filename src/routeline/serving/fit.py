@@ -61,15 +61,20 @@ def problem(columns: Mapping[str, Sequence[Any]], family: Sequence[str], waves: 
     )
     _, where, size = np.unique(group, return_inverse=True, return_counts=True)
     return Problem(
-        prepared=prepared, base=predict.row_constants(prepared, prior=True), keys=keys,
-        spec=effects_of(constants.priors()["effects"], keys), tpot=tpot, ttft=ttft,
-        family=np.array([family[i] for i in index], object), weight=size[where].astype(float) ** -CROWD,
-    )  # fmt: skip
+        prepared=prepared,
+        base=predict.row_constants(prepared, prior=True),
+        keys=keys,
+        spec=effects_of(constants.priors()["effects"], keys),
+        tpot=tpot,
+        ttft=ttft,
+        family=np.array([family[i] for i in index], object),
+        weight=size[where].astype(float) ** -CROWD,
+    )
 
 
 def evaluate(p: Problem, x: np.ndarray, phi: np.ndarray | None = None, iterations: int = 6) -> Any:
     """serve with effects x (in units of their sigma)."""
-    effects = [e | {"log": float(v * e["sigma"])} for e, v in zip(p.spec, x, strict=True)]
+    effects = [{**e, "log": float(v * e["sigma"])} for e, v in zip(p.spec, x, strict=True)]
     return serve(p.prepared.table, constants.apply(p.base, effects, p.keys), p.prepared.load, iterations, phi)
 
 
@@ -150,8 +155,8 @@ def leave_out(p: Problem, x: np.ndarray | None = None) -> Folds:
     made = {"tpot": tpot, "ttft": ttft}
     seen = {"tpot": p.tpot, "ttft": p.ttft}
     spread: dict[str, dict[str, tuple[float, float]]] = {}
-    for target in made:
-        raw = np.log(seen[target] / made[target])
+    for target, guess in made.items():
+        raw = np.log(seen[target] / guess)
         spread[target] = {n: interval(raw[p.family != n], np.ones(int((p.family != n).sum()))) for n in each}
     return Folds(x=x, each=each, tpot=tpot, ttft=ttft, spread=spread)
 
@@ -168,15 +173,22 @@ def interval(residual: np.ndarray, weight: np.ndarray, cover: float = 0.80) -> t
 def export(p: Problem, folds: Folds, source: str) -> dict[str, Any]:
     """The shipped file: effects as logs, intervals from all held-out residuals, rows used, residuals."""
     every = {
-        "tpot": interval(np.log(p.tpot / folds.tpot), np.ones(len(p.tpot))), "ttft": interval(np.log(p.ttft / folds.ttft), np.ones(len(p.ttft))),
-    }  # fmt: skip
+        "tpot": interval(np.log(p.tpot / folds.tpot), np.ones(len(p.tpot))),
+        "ttft": interval(np.log(p.ttft / folds.ttft), np.ones(len(p.ttft))),
+    }
     error = np.abs(folds.tpot / p.tpot - 1.0)
     return {
-        "schema_version": 1, "kind": "fitted", "source": source, "rows": len(p.tpot),
-        "residual": {"held_out_tpot_mape": round(float(error.mean()), 4), "held_out_tpot_median": round(float(np.median(error)), 4)},
+        "schema_version": 1,
+        "kind": "fitted",
+        "source": source,
+        "rows": len(p.tpot),
+        "residual": {
+            "held_out_tpot_mape": round(float(error.mean()), 4),
+            "held_out_tpot_median": round(float(np.median(error)), 4),
+        },
         "spread": {k: [round(a, 4) for a in v] for k, v in every.items()},
         "effects": [
             {"names": e["names"], "by": e["by"], "log": round(float(v * e["sigma"]), 5), "sigmas": round(float(v), 2)}
             for e, v in zip(p.spec, folds.x, strict=True)
         ],
-    }  # fmt: skip
+    }

@@ -20,9 +20,14 @@ from .silicon import DEVICES, VERSION, root
 MOST = 3000
 """Training points used per table (evenly thinned)."""
 DTYPES: dict[str, tuple[float, float, str]] = {
-    "bfloat16": (2.0, 2.0, "bf16"), "fp8": (1.0, 1.0, "fp8"), "fp8_block": (1.0, 1.0, "fp8"), "nvfp4": (0.5625, 0.5625, "fp4"),
-    "int4_wo": (0.53, 2.0, "bf16"), "w4a16_mxfp4": (0.53125, 2.0, "bf16"), "w4a8_mxfp4_mxfp8": (0.53125, 1.0, "fp8"),
-}  # fmt: skip
+    "bfloat16": (2.0, 2.0, "bf16"),
+    "fp8": (1.0, 1.0, "fp8"),
+    "fp8_block": (1.0, 1.0, "fp8"),
+    "nvfp4": (0.5625, 0.5625, "fp4"),
+    "int4_wo": (0.53, 2.0, "bf16"),
+    "w4a16_mxfp4": (0.53125, 2.0, "bf16"),
+    "w4a8_mxfp4_mxfp8": (0.53125, 1.0, "fp8"),
+}
 """table's dtype -> (bytes a weight, bytes an activation, compute format)."""
 FRACTIONS = ("eta", "f", "prefill", "fraction")
 SCREEN = 0.05
@@ -31,7 +36,9 @@ SPREAD = 0.25
 """... and its held-out median error stays below this (a table that no kernel physics describes is not used)."""
 
 
-def _read(device: str, folder: str, name: str, *, every: bool = False) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
+def _read(
+    device: str, folder: str, name: str, *, every: bool = False
+) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
     """(engine, version, columns) of each table of a kind, the largest version of each engine only."""
     from pyarrow import parquet
 
@@ -82,8 +89,18 @@ def robust(
     return dict(zip(names, np.exp(found.x), strict=True))
 
 
-def _entry(operation: str, device: str, engine: str, version: str, dtype: str, fun: Any, start: dict[str, float],
-           measured: np.ndarray, bound: np.ndarray, hold: np.ndarray) -> dict[str, Any] | None:  # fmt: skip
+def _entry(
+    operation: str,
+    device: str,
+    engine: str,
+    version: str,
+    dtype: str,
+    fun: Any,
+    start: dict[str, float],
+    measured: np.ndarray,
+    bound: np.ndarray,
+    hold: np.ndarray,
+) -> dict[str, Any] | None:
     ok = measured > 0.97 * bound
     train, test = ok & ~hold, ok & hold
     if train.sum() < 20 or test.sum() < 5:
@@ -94,10 +111,18 @@ def _entry(operation: str, device: str, engine: str, version: str, dtype: str, f
     why = "" if screened <= SCREEN else "too many points above the roofline"
     why = why or ("" if median <= SPREAD else "no kernel physics describes it")
     return {
-        "operation": operation, "device": device, "engine": engine, "version": version, "dtype": dtype,
-        "shapes": len(measured), "screened": round(screened, 4), "held_out_median": round(median, 4),
-        "passes": not why, "why": why, "constants": {k: float(f"{v:.4g}") for k, v in constants.items()},
-    }  # fmt: skip
+        "operation": operation,
+        "device": device,
+        "engine": engine,
+        "version": version,
+        "dtype": dtype,
+        "shapes": len(measured),
+        "screened": round(screened, 4),
+        "held_out_median": round(median, 4),
+        "passes": not why,
+        "why": why,
+        "constants": {k: float(f"{v:.4g}") for k, v in constants.items()},
+    }
 
 
 def gemm(device: str) -> Iterator[dict[str, Any]]:
@@ -115,7 +140,7 @@ def gemm(device: str) -> Iterator[dict[str, Any]]:
             if dtype == "bfloat16":
                 start["quant"] = 1e-3
             bound = np.maximum((mm * kk * a + nn * kk * w + 2 * mm * nn) / bw, 2 * mm * nn * kk / peak)
-            fun = lambda c, v=(mm, nn, kk, w, a, peak, bw): physics.gemm_seconds(*v, c)  # noqa: E731
+            fun = lambda c, v=(mm, nn, kk, w, a, peak, bw): physics.gemm_seconds(*v, c=c)  # noqa: E731
             made = _entry("gemm", device, engine, version, dtype, fun, start, sec, bound, _hold(nn, kk))
             if made:
                 yield made
@@ -153,8 +178,17 @@ def moe_points(t: dict[str, np.ndarray], use: np.ndarray) -> dict[str, np.ndarra
         hit = dist == d
         n[hit] = loads(e[hit], tok[hit], k[hit], str(d))
     touched = np.maximum((n > 0).mean(1) * e, np.minimum(k, tok * k))
-    return {"hidden": h, "inter": i / tp, "experts": e, "top_k": k, "tokens": tok, "touched": touched, "loads": n,
-            "seconds": ms / 1e3, "balanced": dist == "balanced"}  # fmt: skip
+    return {
+        "hidden": h,
+        "inter": i / tp,
+        "experts": e,
+        "top_k": k,
+        "tokens": tok,
+        "touched": touched,
+        "loads": n,
+        "seconds": ms / 1e3,
+        "balanced": dist == "balanced",
+    }
 
 
 def moe(device: str) -> Iterator[dict[str, Any]]:
@@ -207,7 +241,7 @@ def _moe(device: str) -> Iterator[dict[str, Any]]:
             def fun(
                 c: dict[str, float], q: Any = q, padded: Any = padded, w: float = w, v: Any = (peak, bw)
             ) -> np.ndarray:
-                return physics.moe_seconds(padded, q["touched"], q["hidden"], q["inter"], 3.0, w, *v, c)
+                return physics.moe_seconds(padded, q["touched"], q["hidden"], q["inter"], 3.0, w, v[0], v[1], c)
 
             hold = _hold(q["hidden"], q["inter"], q["experts"])
             made = _entry("moe", device, engine, version, dtype, fun, start, q["seconds"], bound, hold)
@@ -231,21 +265,57 @@ def attention(device: str) -> Iterator[dict[str, Any]]:
                 kinds = {s: int((same & (source == s)).sum()) for s in set(source)}
                 main = max(kinds, key=lambda s: kinds[s])
                 use = same & (source == main)
-                made = _attention(phase, "gqa", b[use], h[use], kv[use], d[use], isl[use], step[use], ms[use] / 1e3,
-                                  1.0 if cache == "fp8" else 2.0, bw, peak)  # fmt: skip
+                made = _attention(
+                    phase,
+                    "gqa",
+                    b[use],
+                    h[use],
+                    kv[use],
+                    d[use],
+                    isl[use],
+                    step[use],
+                    ms[use] / 1e3,
+                    1.0 if cache == "fp8" else 2.0,
+                    bw,
+                    peak,
+                )
                 yield from _attend(made, phase, "gqa", device, engine, version, f"{cache} cache")
         for engine, version, t in _read(device, "mla", f"{phase}_mla_perf.parquet"):
             b, h, isl, step, ms = _floats(t, "batch_size", "num_heads", "isl", "step", "latency")
             for cache in sorted(set(t["kv_cache_dtype"])):
                 use = (t["kv_cache_dtype"] == cache) & (t["mla_dtype"] == "bfloat16")
                 one = np.ones(int(use.sum()))
-                made = _attention(phase, "mla", b[use], h[use], one, one, isl[use], step[use], ms[use] / 1e3,
-                                  1.0 if cache == "fp8" else 2.0, bw, peak)  # fmt: skip
+                made = _attention(
+                    phase,
+                    "mla",
+                    b[use],
+                    h[use],
+                    one,
+                    one,
+                    isl[use],
+                    step[use],
+                    ms[use] / 1e3,
+                    1.0 if cache == "fp8" else 2.0,
+                    bw,
+                    peak,
+                )
                 yield from _attend(made, phase, "mla", device, engine, version, f"{cache} cache")
 
 
-def _attention(phase: str, kind: str, b: Any, h: Any, kv: Any, d: Any, isl: Any, step: Any, sec: Any, e: float,
-               bw: float, peak: float) -> tuple[Any, ...]:  # fmt: skip
+def _attention(
+    phase: str,
+    kind: str,
+    b: Any,
+    h: Any,
+    kv: Any,
+    d: Any,
+    isl: Any,
+    step: Any,
+    sec: Any,
+    e: float,
+    bw: float,
+    peak: float,
+) -> tuple[Any, ...]:
     """(function, start, seconds, bound, held out) of one attention table."""
     length = isl if phase == "context" else isl + step
     if kind == "gqa":
@@ -286,7 +356,7 @@ def collectives(device: str) -> Iterator[dict[str, Any]]:
         use = ~eager & (size >= 4096) & (ranks <= 8)
         s, g, sec = size[use] * 2.0 if engine == "unused" else size[use], ranks[use], ms[use] / 1e3
         start = {"ar_start": 6e-6, "ar_growth": 8e-6, "ar_fraction": 0.45}
-        fun = lambda c, v=(s, g, link): physics.all_reduce_seconds(*v, c)  # noqa: E731
+        fun = lambda c, v=(s, g, link): physics.all_reduce_seconds(*v, c=c)  # noqa: E731
         made = _entry(
             "all_reduce",
             device,
@@ -316,11 +386,14 @@ def calibrate(
         kept = [t["held_out_median"] for t in tables if t["operation"] == op and t["passes"]]
         medians[op] = round(float(np.median(kept)), 4) if kept else None
     out = {
-        "schema_version": 1, "kind": "fitted", "passed": sum(t["passes"] for t in tables), "medians": medians,
-        "source": f"kernel tables of aiconfigurator-core {VERSION}, largest version per engine; robust fits of serving.physics",
-        "rule": f"passes: at most {SCREEN:.0%} of the points above the roofline of their own bytes and FLOP, held-out median below {SPREAD:.0%}",
+        "schema_version": 1,
+        "kind": "fitted",
+        "passed": sum(t["passes"] for t in tables),
+        "medians": medians,
+        "source": f"kernel tables of aiconfigurator-core {VERSION}, largest per engine; robust fits",
+        "rule": f"passes: at most {SCREEN:.0%} of points above their own roofline, held-out median below {SPREAD:.0%}",
         "tables": tables,
-    }  # fmt: skip
+    }
     (folder / "kernels.json").write_text(
         json.dumps(out, separators=(",", ":")).replace('{"operation"', '\n{"operation"') + "\n", encoding="utf-8"
     )

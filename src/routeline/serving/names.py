@@ -100,12 +100,13 @@ def _from_silicon(text: str) -> Model | None:
     last = text.rsplit("/", 1)[-1]
     for entry in folder.iterdir():
         name = entry.name
-        if name.endswith("_config.json") and not name.endswith("hf_quant_config.json"):
-            if _fold(name.removesuffix("_config.json").split("--", 1)[-1]) == _fold(last):
-                try:
-                    return parse(json.loads(entry.read_text(encoding="utf-8")), name=last, source=name)
-                except RoutelineError:
-                    return None
+        if not name.endswith("_config.json") or name.endswith("hf_quant_config.json"):
+            continue
+        if _fold(name.removesuffix("_config.json").split("--", 1)[-1]) == _fold(last):
+            try:
+                return parse(json.loads(entry.read_text(encoding="utf-8")), name=last, source=name)
+            except RoutelineError:
+                return None
     return None
 
 

@@ -14,7 +14,10 @@ from .constants import FOLDER
 from .silicon import FLAGS
 
 FILE = "peer_aic_0.12.0.csv.gz"
-SOURCE = "AIConfigurator 0.12.0 run on silicon_sample.csv of aiconfigurator-core 0.12.0 (Apache-2.0); '' where it does not answer"
+SOURCE = (
+    "AIConfigurator 0.12.0 run on silicon_sample.csv of aiconfigurator-core 0.12.0 (Apache-2.0); "
+    "'' where it does not answer"
+)
 
 
 @lru_cache(maxsize=1)

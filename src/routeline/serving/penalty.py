@@ -16,9 +16,11 @@ from . import constants, kernels, physics, validate
 from .silicon import DEVICES
 
 SHAPES = {
-    "DeepSeek-V3": (7168, 2048, 256, 8), "Qwen3-235B": (4096, 1536, 128, 8), "Mixtral 8x7B": (4096, 14336, 8, 2),
+    "DeepSeek-V3": (7168, 2048, 256, 8),
+    "Qwen3-235B": (4096, 1536, 128, 8),
+    "Mixtral 8x7B": (4096, 14336, 8, 2),
     "MiniMax-M2.5": (3072, 1536, 256, 8),
-}  # fmt: skip
+}
 """hidden, expert width, experts, top-k."""
 BATCHES = (1, 16, 64, 128, 512, 2048, 8192)
 CASES = (("h100_sxm", "sglang", "fp8_block"), ("h200_sxm", "sglang", "fp8_block"), ("b200_sxm", "vllm", "nvfp4"))
@@ -47,9 +49,11 @@ def run(qs: tuple[float, ...] = (2.0, 4.0)) -> dict[str, Any]:
                         done.add((name, q))
                         tables.append(entry)
     return {
-        "schema_version": 1, "what": "MoE FFN time over dense FFN time of size q*top_k*width; measured from kernel tables",
-        "tables": tables, "pairs": pairs(),
-    }  # fmt: skip
+        "schema_version": 1,
+        "what": "MoE FFN time over dense FFN time of size q*top_k*width; measured from kernel tables",
+        "tables": tables,
+        "pairs": pairs(),
+    }
 
 
 def _table(
@@ -69,8 +73,16 @@ def _table(
             "latency",
         )
     }
-    hit = ((moe["moe_dtype"] == dtype) & (moe["distribution"] == ROUTING) & (num["hidden_size"] == h) & (num["inter_size"] == i)
-           & (num["num_experts"] == e) & (num["topk"] == k) & (num["moe_tp_size"] == 1) & (num["moe_ep_size"] == 1))  # fmt: skip
+    hit = (
+        (moe["moe_dtype"] == dtype)
+        & (moe["distribution"] == ROUTING)
+        & (num["hidden_size"] == h)
+        & (num["inter_size"] == i)
+        & (num["num_experts"] == e)
+        & (num["topk"] == k)
+        & (num["moe_tp_size"] == 1)
+        & (num["moe_ep_size"] == 1)
+    )
     if not hit.any():
         return None
     points = []
@@ -81,16 +93,32 @@ def _table(
         measured = float(np.median(num["latency"][at])) / 1e3
         width = q * k * i
         dense = sum(_gemm(gemm, dtype, b, n, kk) for n, kk in ((2 * width, h), (h, width)))
-        points.append({"batch": b, "moe_ms": measured * 1e3, "dense_ms": dense * 1e3, "measured": measured / dense,
-                       "predicted": _predicted(device, engine, dtype, shape, q, b)})  # fmt: skip
+        points.append(
+            {
+                "batch": b,
+                "moe_ms": measured * 1e3,
+                "dense_ms": dense * 1e3,
+                "measured": measured / dense,
+                "predicted": _predicted(device, engine, dtype, shape, q, b),
+            }
+        )
     if not points:
         return None
     top = max(points, key=lambda p: p["measured"])
     fades = next(
         (p["batch"] for p in points if p["batch"] > top["batch"] and p["measured"] < top["measured"] / 2), None
     )
-    return {"shape": name, "device": DEVICES[device], "engine": engine, "dtype": dtype, "q": q, "points": points,
-            "peak": top["measured"], "peak_batch": top["batch"], "fades_below_half_at": fades}  # fmt: skip
+    return {
+        "shape": name,
+        "device": DEVICES[device],
+        "engine": engine,
+        "dtype": dtype,
+        "q": q,
+        "points": points,
+        "peak": top["measured"],
+        "peak_batch": top["batch"],
+        "fades_below_half_at": fades,
+    }
 
 
 def _gemm(table: Any, dtype: str, m: float, n: float, k: float) -> float:
@@ -107,10 +135,12 @@ def _gemm(table: Any, dtype: str, m: float, n: float, k: float) -> float:
 
 
 def _predicted(device: str, engine: str, dtype: str, shape: tuple[int, ...], q: float, batch: int) -> float | None:
-    known = constants.read("kernels.json")["tables"]
-    find = lambda op: next((t["constants"] for t in known if t["operation"] == op and t["device"] == device  # noqa: E731
-                            and t["engine"] == engine and t["dtype"] == dtype), None)  # fmt: skip
-    moe, gemm = find("moe"), find("gemm")
+    known = {
+        t["operation"]: t["constants"]
+        for t in constants.read("kernels.json")["tables"]
+        if (t["device"], t["engine"], t["dtype"]) == (device, engine, dtype)
+    }
+    moe, gemm = known.get("moe"), known.get("gemm")
     if moe is None or gemm is None:
         return None
     h, i, e, k = shape
@@ -126,7 +156,7 @@ def _predicted(device: str, engine: str, dtype: str, shape: tuple[int, ...], q: 
     base = sum(
         physics.gemm_seconds(one, n, kk, w, a, peak, bw, gemm) for n, kk in ((2.0 * width, float(h)), (float(h), width))
     )
-    return float(top[0] / base[0])
+    return float(np.asarray(top / base)[0])
 
 
 def pairs() -> list[dict[str, Any]]:
@@ -151,5 +181,15 @@ def pairs() -> list[dict[str, Any]]:
             ratio.setdefault(f"{key[0]} {key[1]}", []).append(
                 np.median(found["Qwen3-235B-A22B"]) / np.median(found["Qwen3-32B"])
             )
-    return [{"moe": "Qwen3-235B-A22B", "dense": "Qwen3-32B", "device": d, "points": len(r), "median_ratio": float(np.median(r)),
-             "low": float(np.min(r)), "high": float(np.max(r))} for d, r in ratio.items()]  # fmt: skip
+    return [
+        {
+            "moe": "Qwen3-235B-A22B",
+            "dense": "Qwen3-32B",
+            "device": d,
+            "points": len(r),
+            "median_ratio": float(np.median(r)),
+            "low": float(np.min(r)),
+            "high": float(np.max(r)),
+        }
+        for d, r in ratio.items()
+    ]

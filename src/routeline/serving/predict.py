@@ -24,9 +24,22 @@ from .shapes import shape
 from .table import Table, Widths, build
 
 OUT = (
-    "tpot_ms", "ttft_ms", "output_tok_s", "output_tok_s_per_device", "fits", "max_concurrency", "tier",
-    "tpot_low_ms", "tpot_high_ms", "ttft_low_ms", "ttft_high_ms", "low", "high", "reason", "note",
-)  # fmt: skip
+    "tpot_ms",
+    "ttft_ms",
+    "output_tok_s",
+    "output_tok_s_per_device",
+    "fits",
+    "max_concurrency",
+    "tier",
+    "tpot_low_ms",
+    "tpot_high_ms",
+    "ttft_low_ms",
+    "ttft_high_ms",
+    "low",
+    "high",
+    "reason",
+    "note",
+)
 """Columns added. low / high repeat the 80% interval of tpot_ms."""
 
 BUDGET = 8192.0
@@ -76,13 +89,28 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
     draft = n["draft_tokens"]
     accepted = np.where(np.isnan(n["accepted_tokens"]), 0.6 * draft, n["accepted_tokens"])
     load = Load(
-        concurrency=np.maximum(running / (replicas * layout.dp), 1e-3), prompt=n["input_len"], output=n["output_len"],
-        hit=np.minimum(n["prefix_hit"], 1.0), verified=1.0 + draft, accepted=1.0 + np.minimum(accepted, draft),
-        budget=np.full(len(total), BUDGET), mixed=np.where(engine == "sglang", 0.0, 1.0),
+        concurrency=np.maximum(running / (replicas * layout.dp), 1e-3),
+        prompt=n["input_len"],
+        output=n["output_len"],
+        hit=np.minimum(n["prefix_hit"], 1.0),
+        verified=1.0 + draft,
+        accepted=1.0 + np.minimum(accepted, draft),
+        budget=np.full(len(total), BUDGET),
+        mixed=np.where(engine == "sglang", 0.0, 1.0),
         waves=np.zeros(len(total)) if waves is None else np.asarray(waves, float)[parsed.index],
-    )  # fmt: skip
-    return Prepared(parsed=parsed, table=launches, load=load, widths=layout, replicas=replicas, devices=total, most=most,
-                    fits=fits, need=need, queued=queued)  # fmt: skip
+    )
+    return Prepared(
+        parsed=parsed,
+        table=launches,
+        load=load,
+        widths=layout,
+        replicas=replicas,
+        devices=total,
+        most=most,
+        fits=fits,
+        need=need,
+        queued=queued,
+    )
 
 
 def _layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
@@ -108,9 +136,7 @@ def _layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
         if not ep[i]:
             ep[i] = group if moe and dp[i] > 1 else 1.0
         if moe and (ep[i] > group or group % ep[i]):
-            p.reasons[where] = (
-                f"row {where + 1}: ep={int(ep[i])} must divide tp*attention_dp = {int(tp[i])}*{int(dp[i])} = {int(group)}"
-            )
+            p.reasons[where] = f"row {where + 1}: ep={int(ep[i])} must divide tp*attention_dp = {int(group)}"
         if not moe:
             ep[i] = 1.0
         used = group * pp[i] * rep[i]
@@ -153,9 +179,11 @@ def _counted(model: Any) -> Counted:
 def keys(p: rows.Parsed) -> dict[str, list[str]]:
     """What effects may depend on, per usable row: generation (the measured class), engine, version, device."""
     return {
-        "generation": [constants.base(g) for g in p.generation], "engine": p.engine, "version": p.version,
+        "generation": [constants.base(g) for g in p.generation],
+        "engine": p.engine,
+        "version": p.version,
         "device": [d.name for d in p.devices],
-    }  # fmt: skip
+    }
 
 
 def row_constants(

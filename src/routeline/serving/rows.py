@@ -57,7 +57,7 @@ def columns(rows: Any) -> dict[str, list[Any]]:
         keys = list(dict.fromkeys(k for r in rows for k in r))
         table = {str(k): [r.get(k, "") for r in rows] for k in keys}
     elif hasattr(rows, "to_dict"):
-        table = {str(k): list(v) for k, v in rows.to_dict("list").items()}
+        table = {str(k): list(v) for k, v in _frame(rows).items()}
     else:
         raise RoutelineError("rows must be a table: columns by name, or a list of rows; none were given")
     missing = [c for c in REQUIRED if c not in table]
@@ -69,6 +69,11 @@ def columns(rows: Any) -> dict[str, list[Any]]:
             f"columns differ in length ({', '.join(map(str, sorted(lengths)))}); give one entry per row"
         )
     return table
+
+
+def _frame(rows: Any) -> Any:
+    """A DataFrame as lists by column."""
+    return rows.to_dict("list")
 
 
 def _text(value: Any) -> str:

@@ -17,11 +17,26 @@ ROW = ("o_proj", "out_proj", "down_proj", "wo", "dense_4h_to_h", "c_proj", "w2",
 REPLICATED = ("q_a_proj", "kv_a_proj_with_mqa", "wk", "weights_proj", "wq_b", "shared_expert_gate")
 """Matrices that every tensor-parallel rank holds whole: latent down-projections and indexers."""
 FUSED = {
-    "q_proj": "qkv", "k_proj": "qkv", "v_proj": "qkv", "g_proj": "qkv", "gate_proj": "up", "up_proj": "up",
-    "q_a_proj": "qkv_a", "kv_a_proj_with_mqa": "qkv_a", "q": "qkv", "k": "qkv", "v": "qkv",
-    "in_proj_qkv": "in", "in_proj_z": "in", "in_proj_a": "in", "in_proj_b": "in", "in_proj_qkvz": "in",
-    "in_proj_ba": "in", "wk": "indexer", "weights_proj": "indexer",
-}  # fmt: skip
+    "q_proj": "qkv",
+    "k_proj": "qkv",
+    "v_proj": "qkv",
+    "g_proj": "qkv",
+    "gate_proj": "up",
+    "up_proj": "up",
+    "q_a_proj": "qkv_a",
+    "kv_a_proj_with_mqa": "qkv_a",
+    "q": "qkv",
+    "k": "qkv",
+    "v": "qkv",
+    "in_proj_qkv": "in",
+    "in_proj_z": "in",
+    "in_proj_a": "in",
+    "in_proj_b": "in",
+    "in_proj_qkvz": "in",
+    "in_proj_ba": "in",
+    "wk": "indexer",
+    "weights_proj": "indexer",
+}
 """Last word of a weight's name -> the launch it shares with its neighbours."""
 
 
@@ -112,8 +127,18 @@ def _moe(group: Layers, hidden: float) -> Moe | None:
     if len(routed) == 2 and routed[0].params != routed[1].params:
         matrices = 3.0  # gate and up stored as one matrix
     inter = params / (group.experts * hidden * matrices)
-    return Moe(count=group.count, hidden=hidden, inter=inter, matrices=matrices, experts=group.experts, top_k=group.top_k,
-               bits=bits, fmt=routed[0].format, groups=group.expert_groups, kept=group.groups_kept)  # fmt: skip
+    return Moe(
+        count=group.count,
+        hidden=hidden,
+        inter=inter,
+        matrices=matrices,
+        experts=group.experts,
+        top_k=group.top_k,
+        bits=bits,
+        fmt=routed[0].format,
+        groups=group.expert_groups,
+        kept=group.groups_kept,
+    )
 
 
 @lru_cache(maxsize=512)
@@ -151,7 +176,15 @@ def shape(model: Model) -> Shape:
         merged[replace(gemm, count=0.0)] = merged.get(replace(gemm, count=0.0), 0.0) + gemm.count
     gemms = [replace(gemm, count=n) for gemm, n in merged.items()]
     return Shape(
-        model=model, hidden=h, gemms=tuple(gemms), moes=tuple(moes), head=head, mixers=mixers, ffns=ffns,
-        moe_layers=moe_layers, streams=tuple((n, s) for s, n in streams.items()),
-        states=tuple((n, s) for s, n in states.items()), latent=any(s.name == "latent" for s in streams),
-    )  # fmt: skip
+        model=model,
+        hidden=h,
+        gemms=tuple(gemms),
+        moes=tuple(moes),
+        head=head,
+        mixers=mixers,
+        ffns=ffns,
+        moe_layers=moe_layers,
+        streams=tuple((n, s) for s, n in streams.items()),
+        states=tuple((n, s) for s, n in states.items()),
+        latent=any(s.name == "latent" for s in streams),
+    )

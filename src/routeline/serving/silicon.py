@@ -18,9 +18,18 @@ from ..errors import RoutelineError
 
 VERSION = "0.12.0"
 FLAGS = (
-    "squared", "vllm_dp2", "gb200_wide", "width", "replicas", "dup", "saturated", "queue", "subroof", "mtp_sus",
+    "squared",
+    "vllm_dp2",
+    "gb200_wide",
+    "width",
+    "replicas",
+    "dup",
+    "saturated",
+    "queue",
+    "subroof",
+    "mtp_sus",
     "impossible",
-)  # fmt: skip
+)
 """Bit i of the shipped peer table's flag mask stands for FLAGS[i]."""
 
 RULES = {
@@ -38,27 +47,46 @@ RULES = {
 }
 
 MODELS = {
-    "MiniMaxAI/MiniMax-M2.5": "MiniMax-M2.5", "Qwen/Qwen3-235B-A22B-FP8": "Qwen3-235B-A22B",
-    "Qwen/Qwen3-32B": "Qwen3-32B", "nvidia/Qwen3-32B-NVFP4": "Qwen3-32B", "Qwen/Qwen3.5-397B-A17B": "Qwen3.5-397B-A17B",
-    "deepseek-ai/DeepSeek-R1": "DeepSeek-R1", "deepseek-ai/DeepSeek-V3": "DeepSeek-V3",
-    "nvidia/DeepSeek-R1-NVFP4": "DeepSeek-R1", "nvidia/DeepSeek-V3.1-NVFP4": "DeepSeek-V3",
-    "meta-llama/Llama-3.1-70B": "Llama-3.1-70B", "meta-llama/Llama-3.1-8B-Instruct": "Llama-3.1-8B",
-    "nvidia/Llama-3.1-8B-Instruct-FP8": "Llama-3.1-8B", "moonshotai/Kimi-K2.5": "Kimi-K2.5",
-    "openai/gpt-oss-120b": "gpt-oss-120b", "zhipuai/GLM-5": "GLM-5",
-}  # fmt: skip
+    "MiniMaxAI/MiniMax-M2.5": "MiniMax-M2.5",
+    "Qwen/Qwen3-235B-A22B-FP8": "Qwen3-235B-A22B",
+    "Qwen/Qwen3-32B": "Qwen3-32B",
+    "nvidia/Qwen3-32B-NVFP4": "Qwen3-32B",
+    "Qwen/Qwen3.5-397B-A17B": "Qwen3.5-397B-A17B",
+    "deepseek-ai/DeepSeek-R1": "DeepSeek-R1",
+    "deepseek-ai/DeepSeek-V3": "DeepSeek-V3",
+    "nvidia/DeepSeek-R1-NVFP4": "DeepSeek-R1",
+    "nvidia/DeepSeek-V3.1-NVFP4": "DeepSeek-V3",
+    "meta-llama/Llama-3.1-70B": "Llama-3.1-70B",
+    "meta-llama/Llama-3.1-8B-Instruct": "Llama-3.1-8B",
+    "nvidia/Llama-3.1-8B-Instruct-FP8": "Llama-3.1-8B",
+    "moonshotai/Kimi-K2.5": "Kimi-K2.5",
+    "openai/gpt-oss-120b": "gpt-oss-120b",
+    "zhipuai/GLM-5": "GLM-5",
+}
 """model_path -> name in our catalogue."""
 
 FAMILIES = (
-    ("Llama-3.1-70B", "Llama-70B"), ("Llama-3.1-8B", "Llama-8B"), ("Qwen3-32B", "Qwen3-32B"),
-    ("Qwen3-235B", "Qwen3-235B"), ("DeepSeek", "DeepSeek"), ("Kimi", "Kimi"), ("gpt-oss", "gpt-oss"),
-    ("MiniMax", "MiniMax"), ("Qwen3.5", "Qwen3.5"), ("GLM", "GLM-5"),
-)  # fmt: skip
+    ("Llama-3.1-70B", "Llama-70B"),
+    ("Llama-3.1-8B", "Llama-8B"),
+    ("Qwen3-32B", "Qwen3-32B"),
+    ("Qwen3-235B", "Qwen3-235B"),
+    ("DeepSeek", "DeepSeek"),
+    ("Kimi", "Kimi"),
+    ("gpt-oss", "gpt-oss"),
+    ("MiniMax", "MiniMax"),
+    ("Qwen3.5", "Qwen3.5"),
+    ("GLM", "GLM-5"),
+)
 DENSE = ("Llama-70B", "Llama-8B", "Qwen3-32B")
 
 DEVICES = {
-    "h100_sxm": "H100 SXM", "h200_sxm": "H200 SXM", "b200_sxm": "B200 SXM", "b300_sxm": "B300 SXM",
-    "gb200": "GB200 NVL72", "gb300": "GB300 NVL72",
-}  # fmt: skip
+    "h100_sxm": "H100 SXM",
+    "h200_sxm": "H200 SXM",
+    "b200_sxm": "B200 SXM",
+    "b300_sxm": "B300 SXM",
+    "gb200": "GB200 NVL72",
+    "gb300": "GB300 NVL72",
+}
 
 
 def root() -> Any:
@@ -103,19 +131,44 @@ def read(extra: dict[str, np.ndarray] | None = None) -> Silicon:
     """Read, flag and mend the 3,619 aggregated rows. extra: flags that need a model (subroof, ...)."""
     with (root() / "silicon_sample.csv").open(encoding="utf-8", newline="") as f:
         rows = [r for r in csv.DictReader(f) if r["mode"] == "agg"]
-    text = {k: np.array([r[k] for r in rows], object) for k in
-            ("id", "silicon_data_source", "backend", "backend_version", "model_path", "system", "precision",
-             "gemm_quant_mode", "moe_quant_mode")}  # fmt: skip
-    num = {k: np.array([_number(r[k]) for r in rows]) for k in
-           ("isl", "osl", "batch_size", "tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size",
-            "silicon_ttft_ms", "silicon_tpot_ms")}  # fmt: skip
-    one = {k: np.where(np.nan_to_num(num[k]) > 0, np.nan_to_num(num[k]), 1.0) for k in
-           ("tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")}  # fmt: skip
+    text = {
+        k: np.array([r[k] for r in rows], object)
+        for k in (
+            "id",
+            "silicon_data_source",
+            "backend",
+            "backend_version",
+            "model_path",
+            "system",
+            "precision",
+            "gemm_quant_mode",
+            "moe_quant_mode",
+        )
+    }
+    num = {
+        k: np.array([_number(r[k]) for r in rows])
+        for k in (
+            "isl",
+            "osl",
+            "batch_size",
+            "tp_size",
+            "pp_size",
+            "attention_dp_size",
+            "moe_tp_size",
+            "moe_ep_size",
+            "silicon_ttft_ms",
+            "silicon_tpot_ms",
+        )
+    }
+    one = {
+        k: np.where(np.nan_to_num(num[k]) > 0, np.nan_to_num(num[k]), 1.0)
+        for k in ("tp_size", "pp_size", "attention_dp_size", "moe_tp_size", "moe_ep_size")
+    }
     tp, dp, mtp, ep = one["tp_size"], one["attention_dp_size"], one["moe_tp_size"], one["moe_ep_size"]
     found = [re.search(r"silicon_concurrency=([0-9.]+)", s) for s in text["silicon_data_source"]]
     stored = np.array([float(m[1]) if m else float("nan") for m in found])
     conc = np.where(np.isnan(stored), num["batch_size"] * dp, stored)
-    families = np.array([family(MODELS.get(m, m)) for m in text["model_path"]], object)
+    families = np.array([family(str(MODELS.get(m, m))) for m in text["model_path"]], object)
     dense = np.isin(families, DENSE)
     flags = _flags(text, num, tp, dp, mtp, ep, conc, dense)
     if extra:
@@ -129,6 +182,7 @@ def read(extra: dict[str, np.ndarray] | None = None) -> Silicon:
     )
     devices = layout["tp"] * layout["dp"] * one["pp_size"]
     replicas = np.where(flags["replicas"], np.maximum(np.round(conc / (num["batch_size"] * dp)), 1.0), 1.0)
+    stored_as = (text[k] for k in ("precision", "gemm_quant_mode", "moe_quant_mode", "model_path"))
     columns: dict[str, list[Any]] = {
         "id": list(text["id"]),
         "model": [MODELS.get(m, m) for m in text["model_path"]],
@@ -136,14 +190,20 @@ def read(extra: dict[str, np.ndarray] | None = None) -> Silicon:
         "devices": list(devices * replicas),
         "engine": list(text["backend"]),
         "engine_version": list(text["backend_version"]),
-        "weights": [_weights(p, g, m, f) for p, g, m, f in zip(text["precision"], text["gemm_quant_mode"], text["moe_quant_mode"], text["model_path"], strict=True)],
+        "weights": [_weights(p, g, m, f) for p, g, m, f in zip(*stored_as, strict=True)],
         "cache": [""] * len(rows),
-        "tp": list(layout["tp"]), "pp": list(one["pp_size"]), "ep": list(layout["ep"]),
-        "attention_dp": list(layout["dp"]), "replicas": list(replicas),
-        "input_len": list(num["isl"]), "output_len": list(num["osl"]), "concurrency": list(conc),
-        "measured_tpot_ms": list(num["silicon_tpot_ms"]), "measured_ttft_ms": list(num["silicon_ttft_ms"]),
+        "tp": list(layout["tp"]),
+        "pp": list(one["pp_size"]),
+        "ep": list(layout["ep"]),
+        "attention_dp": list(layout["dp"]),
+        "replicas": list(replicas),
+        "input_len": list(num["isl"]),
+        "output_len": list(num["osl"]),
+        "concurrency": list(conc),
+        "measured_tpot_ms": list(num["silicon_tpot_ms"]),
+        "measured_ttft_ms": list(num["silicon_ttft_ms"]),
         "family": list(families),
-    }  # fmt: skip
+    }
     raw = text | num | {"concurrency": conc, "inferencex": inferencex, "family": families, "dense": dense}
     return Silicon(columns=columns, flags=flags, raw=raw)
 

@@ -153,23 +153,53 @@ def build(groups: Sequence[tuple[np.ndarray, Shape, Device]], widths: Widths, el
             _gemm(g, gemm, rows, tp, device)
         for moe in shape.moes:
             code, peak, _ = kernel_class(moe.bits, moe.fmt, device)
-            m.add(rows, moe.count, moe.hidden, moe.inter / moe_tp, moe.matrices, moe.experts, moe.top_k,
-                  moe.bits / 8.0, code, peak)  # fmt: skip
+            m.add(
+                rows,
+                moe.count,
+                moe.hidden,
+                moe.inter / moe_tp,
+                moe.matrices,
+                moe.experts,
+                moe.top_k,
+                moe.bits / 8.0,
+                code,
+                peak,
+            )
         for count, st in shape.streams:
             if st.per_input:
                 continue
             cut = np.minimum(tp, st.shards)
             width = element[rows] + np.where(element[rows] < 2.0, st.scale_bits / 8.0, 0.0)
-            s.add(rows, count, st.elements / cut, width, st.stride, st.window, st.read, st.flop / tp,
-                  (st.flop_prefill or st.flop) / tp, st.shards == 1.0, np.maximum(st.shards / cut, 1.0), bf16)  # fmt: skip
+            s.add(
+                rows,
+                count,
+                st.elements / cut,
+                width,
+                st.stride,
+                st.window,
+                st.read,
+                st.flop / tp,
+                (st.flop_prefill or st.flop) / tp,
+                st.shards == 1.0,
+                np.maximum(st.shards / cut, 1.0),
+                bf16,
+            )
         for count, st in shape.states:
             cut = np.minimum(tp, st.shards)
             t.add(rows, count, st.bytes / cut, st.flop / cut, bf16)
     return Table(
-        rows=n, widths=widths, hidden=hidden, mixers=mixers, ffns=ffns, moe_layers=moe_layers, bandwidth=bandwidth,
-        gemms=_make(Gemms, g.arrays(9)), moes=_make(Moes, m.arrays(10)), streams=_make(Streams, s.arrays(12)),
+        rows=n,
+        widths=widths,
+        hidden=hidden,
+        mixers=mixers,
+        ffns=ffns,
+        moe_layers=moe_layers,
+        bandwidth=bandwidth,
+        gemms=_make(Gemms, g.arrays(9)),
+        moes=_make(Moes, m.arrays(10)),
+        streams=_make(Streams, s.arrays(12)),
         states=_make(States, t.arrays(5)),
-    )  # fmt: skip
+    )
 
 
 def _gemm(out: _Columns, gemm: Gemm, rows: np.ndarray, tp: np.ndarray, device: Device) -> None:

@@ -30,10 +30,14 @@ def labels(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     conc = np.array(columns["concurrency"], float)
     size = np.select([conc <= 8, conc <= 32, conc <= 128], ["1-8", "9-32", "33-128"], ">128")
     return {
-        "kind": ["dense" if f in silicon.DENSE else "MoE" for f in columns["family"]], "family": columns["family"],
-        "device": columns["device"], "engine": columns["engine"], "weights": columns["weights"],
-        "concurrency": list(size), "version": [v or "not recorded" for v in columns["engine_version"]],
-    }  # fmt: skip
+        "kind": ["dense" if f in silicon.DENSE else "MoE" for f in columns["family"]],
+        "family": columns["family"],
+        "device": columns["device"],
+        "engine": columns["engine"],
+        "weights": columns["weights"],
+        "concurrency": list(size),
+        "version": [v or "not recorded" for v in columns["engine_version"]],
+    }
 
 
 def run(*, calibrated_points: bool = True) -> dict[str, Any]:
@@ -50,9 +54,12 @@ def run(*, calibrated_points: bool = True) -> dict[str, Any]:
     answered = np.isfinite(theirs["tpot"])
     names = labels(columns)
     out: dict[str, Any] = {
-        "schema_version": 1, "rows": len(clean), "clean_rows": int(clean.sum()), "peer_rows": int(answered.sum()),
-        "method": "constants fitted without the row's own model family; intervals from the other families' held-out rows",
-    }  # fmt: skip
+        "schema_version": 1,
+        "rows": len(clean),
+        "clean_rows": int(clean.sum()),
+        "peer_rows": int(answered.sum()),
+        "method": "constants fitted without the row's own family; intervals from the other families' held-out rows",
+    }
     result: dict[str, Any] = {}
     for target, unit in (("tpot", 1e3), ("ttft", 1e3), ("throughput", 1.0)):
         made, seen, low, high = _target(problem, folds, target)
@@ -61,15 +68,18 @@ def run(*, calibrated_points: bool = True) -> dict[str, Any]:
             if target != "throughput"
             else _rate(problem, theirs["tpot"] / 1e3, theirs["ttft"] / 1e3)
         )
-        block = {"peer_rows": measures(made[answered], seen[answered], low[answered], high[answered]),
-                 "all_rows": measures(made, seen, low, high)}  # fmt: skip
+        block = {
+            "peer_rows": measures(made[answered], seen[answered], low[answered], high[answered]),
+            "all_rows": measures(made, seen, low, high),
+        }
         block["by"] = by(names, made, seen, low, high)
         result[target] = block
         ours_only = {k: [v for v, a in zip(c, answered, strict=True) if a] for k, c in names.items()}
         out.setdefault("peer", {})[target] = {
-            "peer_rows": measures(other[answered], seen[answered]), "all_rows": measures(other, seen),
+            "peer_rows": measures(other[answered], seen[answered]),
+            "all_rows": measures(other, seen),
             "by": by(ours_only, other[answered], seen[answered]),
-        }  # fmt: skip
+        }
     out |= result
     out["in_sample"] = {"tpot": measures(fit.evaluate(problem, folds.x).tpot, problem.tpot)}
     out["traps"] = traps(rows, clean, folds, problem)
@@ -78,11 +88,16 @@ def run(*, calibrated_points: bool = True) -> dict[str, Any]:
     if calibrated_points:
         out["one_point"] = one_point(columns, problem, folds, answered)
     out["rows_detail"] = {
-        "id": columns["id"], "family": columns["family"], "engine": columns["engine"], "device": columns["device"],
-        "measured_tpot_ms": list(problem.tpot * 1e3), "predicted_tpot_ms": list(folds.tpot * 1e3),
-        "measured_ttft_ms": list(problem.ttft * 1e3), "predicted_ttft_ms": list(folds.ttft * 1e3),
+        "id": columns["id"],
+        "family": columns["family"],
+        "engine": columns["engine"],
+        "device": columns["device"],
+        "measured_tpot_ms": list(problem.tpot * 1e3),
+        "predicted_tpot_ms": list(folds.tpot * 1e3),
+        "measured_ttft_ms": list(problem.ttft * 1e3),
+        "predicted_ttft_ms": list(folds.ttft * 1e3),
         "peer_tpot_ms": [None if np.isnan(v) else float(v) for v in theirs["tpot"]],
-    }  # fmt: skip
+    }
     return out
 
 
@@ -114,7 +129,7 @@ def traps(rows: silicon.Silicon, clean: np.ndarray, folds: fit.Folds, problem: f
 
     Constants of the clean rows predict the rest; conventions are mended as far as they are known.
     """
-    effects = [e | {"log": float(v * e["sigma"])} for e, v in zip(problem.spec, folds.x, strict=True)]
+    effects = [{**e, "log": float(v * e["sigma"])} for e, v in zip(problem.spec, folds.x, strict=True)]
     answer = predict.predict(rows.columns, fit={"effects": effects})
     made = np.array([np.nan if v is None else v for v in answer["tpot_ms"]], float)
     seen = np.array(rows.columns["measured_tpot_ms"], float)
@@ -122,14 +137,28 @@ def traps(rows: silicon.Silicon, clean: np.ndarray, folds: fit.Folds, problem: f
     out = []
     for name in silicon.FLAGS:
         hit = rows.flags[name]
-        out.append({
-            "flag": name, "rule": silicon.RULES[name], "rows": int(hit.sum()), "excluded_only_by_it": int(_only(rows, name).sum()),
-            "tpot": measures(made[hit], seen[hit]), "with_them_in": measures(made[clean | hit], seen[clean | hit]),
-            "peer_tpot": measures(theirs["tpot"][hit], seen[hit]),
-        })  # fmt: skip
-    out.append({"flag": "any", "rule": "all of the above", "rows": int((~clean).sum()), "excluded_only_by_it": 0,
-                "tpot": measures(made[~clean], seen[~clean]), "with_them_in": measures(made, seen),
-                "peer_tpot": measures(theirs["tpot"][~clean], seen[~clean])})  # fmt: skip
+        out.append(
+            {
+                "flag": name,
+                "rule": silicon.RULES[name],
+                "rows": int(hit.sum()),
+                "excluded_only_by_it": int(_only(rows, name).sum()),
+                "tpot": measures(made[hit], seen[hit]),
+                "with_them_in": measures(made[clean | hit], seen[clean | hit]),
+                "peer_tpot": measures(theirs["tpot"][hit], seen[hit]),
+            }
+        )
+    out.append(
+        {
+            "flag": "any",
+            "rule": "all of the above",
+            "rows": int((~clean).sum()),
+            "excluded_only_by_it": 0,
+            "tpot": measures(made[~clean], seen[~clean]),
+            "with_them_in": measures(made, seen),
+            "peer_tpot": measures(theirs["tpot"][~clean], seen[~clean]),
+        }
+    )
     return out
 
 
@@ -172,7 +201,7 @@ def inferred(rows: silicon.Silicon) -> dict[str, np.ndarray]:
 
 
 ACCEPTED = 1.2
-"""Draft tokens kept per step where speculation is inferred; guess: DeepSeek reports 1.8 tokens a step with one draft."""
+"""Draft tokens kept per step where speculation is inferred; guess: 1.8 tokens a step are reported with one draft."""
 
 
 def protocol(
@@ -185,10 +214,18 @@ def protocol(
     problem = fit.problem(known, columns["family"], 0.75 * waves)
     folds = fit.leave_out(problem)
     return {
-        "rules": " ".join((inferred.__doc__ or "").split()), "waves_rows": int(waves.sum()), "speculative_rows": int((draft > 0).sum()),
-        "tpot": {"peer_rows": measures(folds.tpot[answered], problem.tpot[answered]), "all_rows": measures(folds.tpot, problem.tpot)},
-        "ttft": {"peer_rows": measures(folds.ttft[answered], problem.ttft[answered]), "all_rows": measures(folds.ttft, problem.ttft)},
-    }  # fmt: skip
+        "rules": " ".join((inferred.__doc__ or "").split()),
+        "waves_rows": int(waves.sum()),
+        "speculative_rows": int((draft > 0).sum()),
+        "tpot": {
+            "peer_rows": measures(folds.tpot[answered], problem.tpot[answered]),
+            "all_rows": measures(folds.tpot, problem.tpot),
+        },
+        "ttft": {
+            "peer_rows": measures(folds.ttft[answered], problem.ttft[answered]),
+            "all_rows": measures(folds.ttft, problem.ttft),
+        },
+    }
 
 
 def _only(rows: silicon.Silicon, name: str) -> np.ndarray:
@@ -203,14 +240,14 @@ def ideal(columns: dict[str, list[Any]], problem: fit.Problem) -> np.ndarray:
     """
     k = dict(fit.constants.apply(problem.base, [], problem.keys))
     ones = ("eta", "f", "prefill", "ar_fraction", "a2a_fraction", "spread", "skew")
-    for name in k:
+    for name, value in list(k.items()):
         last = name.split(".", 1)[1]
         if last in ones:
-            k[name] = np.ones_like(k[name])
+            k[name] = np.ones_like(value)
         elif last == "p":
-            k[name] = np.full_like(k[name], 200.0)
+            k[name] = np.full_like(value, 200.0)
         elif last != "link":
-            k[name] = np.zeros_like(k[name])
+            k[name] = np.zeros_like(value)
     for name in ("moe.spread", "moe.skew"):
         k[name] = problem.base[name]
     return fit.serve(problem.prepared.table, k, problem.prepared.load).step
@@ -239,8 +276,20 @@ def one_point(columns: dict[str, list[Any]], p: fit.Problem, folds: fit.Folds, a
     """
     from .personal import BETWEEN, WITHIN
 
-    group = np.array([f"{m}|{e}|{d}|{w}|{v}" for m, e, d, w, v in zip(
-        columns["model"], columns["engine"], columns["device"], columns["weights"], columns["engine_version"], strict=True)], object)  # fmt: skip
+    group = np.array(
+        [
+            f"{m}|{e}|{d}|{w}|{v}"
+            for m, e, d, w, v in zip(
+                columns["model"],
+                columns["engine"],
+                columns["device"],
+                columns["weights"],
+                columns["engine_version"],
+                strict=True,
+            )
+        ],
+        object,
+    )
     theirs = peer.columns(columns["id"])["tpot"] / 1e3
     ours, other = folds.tpot.copy(), theirs.copy()
     scored = np.ones(len(group), bool)
@@ -258,7 +307,9 @@ def one_point(columns: dict[str, list[Any]], p: fit.Problem, folds: fit.Folds, a
         scored[pick] = False
     both = scored & answered
     return {
-        "groups": len(set(group)), "all_rows": measures(ours[scored], p.tpot[scored]),
-        "peer_rows": measures(ours[both], p.tpot[both]), "peer": measures(other[both], p.tpot[both]),
+        "groups": len(set(group)),
+        "all_rows": measures(ours[scored], p.tpot[scored]),
+        "peer_rows": measures(ours[both], p.tpot[both]),
+        "peer": measures(other[both], p.tpot[both]),
         "before": measures(folds.tpot[both], p.tpot[both]),
-    }  # fmt: skip
+    }
