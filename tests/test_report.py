@@ -67,6 +67,18 @@ def test_the_command_gives_the_answer_again(answer):
     assert replace(again.scenario, q=float(again.scenario.q)) == answer.scenario
 
 
+def test_a_notebook_shows_the_answer_and_its_charts(answer):
+    shown = answer._repr_html_()
+    assert f"{answer.throughput_ratio:.2f}" in shown
+    assert "data:image/svg+xml" in shown
+    assert "<script" not in shown
+    figure = answer.chart("memory")
+    assert figure.name == "memory"
+    assert figure._repr_mimebundle_()["image/svg+xml"].startswith("<svg")
+    alone = routeline.ask("DeepSeek-V3", "1xH200", context="8k", q=2, tier="ideal")
+    assert "img" not in alone._repr_html_()
+
+
 def test_markdown_holds_the_same_numbers_and_its_pictures(answer, tmp_path):
     text = report.write(answer, tmp_path / "a.md", charts=("memory", "step")).read_text()
     assert "| --- |" in text

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,20 @@ class Comparison:
     @property
     def throughput_ratio(self) -> float | None:
         return self.ratios["max_batch"].value
+
+    def chart(self, name: str, **options: Any) -> Any:
+        """A chart of this answer, by a name of routeline.plots.CHARTS; needs the extra [plots].
+
+        Charts and reports are looked up when called: the core imports nothing that stands above it.
+        """
+        return import_module("routeline.plots").chart(name, self, **options)
+
+    def report(self, path: Any, **options: Any) -> Any:
+        """Write this answer as one file, .html or .md (routeline.report.write)."""
+        return import_module("routeline.report").write(self, path, **options)
+
+    def _repr_html_(self) -> str:
+        return import_module("routeline.report").snippet(self)
 
 
 def network(cluster: Cluster) -> comm.Network:

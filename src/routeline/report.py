@@ -288,6 +288,19 @@ def as_html(made: Document) -> str:
     )
 
 
+def snippet(answer: Comparison) -> str:
+    """What a notebook shows: the verdict, the ratios, both sides, and the two penalties where charts are installed."""
+    parts = [f"<p><strong>{escape(sentence(answer))}</strong></p>", _table(_ratios(answer), "numbers")]
+    try:
+        from . import plots
+
+        image = base64.b64encode(plots.chart("waterfall", answer).svg().encode()).decode()
+        parts.append(f'<img alt="{escape(answer.verdict)}" src="data:image/svg+xml;base64,{image}">')
+    except RoutelineError:
+        pass
+    return "<div>" + "".join((*parts, _table(_sides(answer), "numbers"))) + "</div>"
+
+
 def _plain(text: object) -> str:
     """Text made inert inside a Markdown table or paragraph."""
     out = html.escape(" ".join(str(text).split()), quote=False)
