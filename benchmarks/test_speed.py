@@ -29,11 +29,12 @@ def test_whole_process(benchmark, name):
     benchmark.pedantic(lambda: subprocess.run(command, check=True, capture_output=True), rounds=10, warmup_rounds=1)
 
 
+@pytest.mark.parametrize("tier", ["bandwidth", "ideal", "calibrated"])
 @pytest.mark.parametrize("layout", ["pooled", "tp8", "dp8,ep8", "auto"])
-def test_one_comparison(benchmark, layout):
+def test_one_comparison(benchmark, layout, tier):
     """After loading. Targets: under 1 ms at a fixed layout, under 50 ms with auto."""
     subject, place = model("DeepSeek-V3"), cluster("8xH200")
-    asked = scenario({"context": "32k", "weights": "fp8", "layout": layout, "q": 2.0})
+    asked = scenario({"context": "32k", "weights": "fp8", "layout": layout, "q": 2.0, "tier": tier})
     benchmark(lambda: compare(subject, place, asked, q=2.0))
 
 
