@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,11 +138,19 @@ def candidates(counted: Counted, devices: int, node: int, *, served: bool = Fals
     layers = int(np.max(counted.mixers + counted.dense_layers + counted.moe_layers))
     heads, experts = int(np.max(counted.model.heads)), int(np.max(counted.experts))
     shard = min((int(op.stream.shards) for op in counted.operations if op.stream is not None), default=heads)
+    return _grid(moe, layers, heads, experts, max(shard, 1), devices, node, served)
+
+
+@lru_cache(maxsize=1024)
+def _grid(
+    moe: bool, layers: int, heads: int, experts: int, shard: int, devices: int, node: int, served: bool
+) -> Layout:
+    """`candidates` of a shape; kept, because every answer asks again for the cluster sizes it tries."""
     rows: list[tuple[int, ...]] = []
     for tp in _divisors(devices):
         if heads % tp or tp > node:
             continue
-        spare = max(tp // max(shard, 1), 1)
+        spare = max(tp // shard, 1)
         for pp in _divisors(devices // tp):
             if pp > max(layers // 2, 1) or pp & (pp - 1) or (served and pp > max(devices // node, 1)):
                 continue
@@ -156,6 +165,7 @@ def candidates(counted: Counted, devices: int, node: int, *, served: bool = Fals
                     for cp in sorted({1, spare} if tp % spare == 0 else {1}):
                         rows.append((tp, dp, ep, group // ep, pp, cp, replicas))
     table = np.array(rows, float).T
+    table.flags.writeable = False
     return Layout(**dict(zip(("tp", "dp", "ep", "moe_tp", "pp", "cp", "replicas"), table, strict=True)))
 
 
