@@ -1,43 +1,16 @@
-"""Model -> the matrix products, grouped experts, cache streams and states of one layer class each.
+"""Model -> the matrix products, grouped experts, cache streams and states of one decoder step, layer classes merged.
 
-counts.operations merges weights by part, which is enough for bytes and FLOP; kernel time also needs the
-shape (n, k) of each product and which are launched as one. Knows no device.
+Which matrices share a launch, and with what shape, is routeline.launches' business; this adds counts per step.
+Knows no device.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
-from ..arch import Layers, Model, State, Stream, Weight
-
-ROW = ("o_proj", "out_proj", "down_proj", "wo", "dense_4h_to_h", "c_proj", "w2", ".o")
-"""Name endings of matrices whose output is the hidden state: tensor parallelism cuts their inputs (k)."""
-REPLICATED = ("q_a_proj", "kv_a_proj_with_mqa", "wk", "weights_proj", "wq_b", "shared_expert_gate")
-"""Matrices that every tensor-parallel rank holds whole: latent down-projections and indexers."""
-FUSED = {
-    "q_proj": "qkv",
-    "k_proj": "qkv",
-    "v_proj": "qkv",
-    "g_proj": "qkv",
-    "gate_proj": "up",
-    "up_proj": "up",
-    "q_a_proj": "qkv_a",
-    "kv_a_proj_with_mqa": "qkv_a",
-    "q": "qkv",
-    "k": "qkv",
-    "v": "qkv",
-    "in_proj_qkv": "in",
-    "in_proj_z": "in",
-    "in_proj_a": "in",
-    "in_proj_b": "in",
-    "in_proj_qkvz": "in",
-    "in_proj_ba": "in",
-    "wk": "indexer",
-    "weights_proj": "indexer",
-}
-"""Last word of a weight's name -> the launch it shares with its neighbours."""
+from ..arch import Layers, Model, State, Stream
+from ..launches import launches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,58 +60,22 @@ class Shape:
     latent: bool
 
 
-def _gather(group: Layers, hidden: float) -> list[Gemm]:
-    q_rank = next((w.params / hidden for w in group.weights if w.name.endswith("q_a_proj")), hidden)
-    kv_rank = next((s.elements for s in group.streams if s.shards == 1.0 and s.name == "latent"), hidden)
-    found: dict[tuple, dict[str, Any]] = {}
-    for w in group.weights:
-        if not w.matmul or w.part in ("routed", "norm", "embedding", "head", "vision", "mtp"):
-            continue
-        if w.params < 32 * hidden:
-            continue  # a few columns ride with a neighbour's launch
-        last = w.name.rsplit(".", 1)[-1]
-        key = (w.part, w.name.rsplit(".", 1)[0], FUSED.get(last, last), w.format, w.bits)
-        k, k_ways, ways = hidden, 1.0, w.ways
-        if last.endswith(ROW) or last == "o":
-            k, k_ways = w.params / hidden, float("inf")
-        elif last in ("q_b_proj", "wq_b"):
-            k = q_rank
-        elif last == "kv_b_proj":
-            k = min(kv_rank, w.params)
-        if last in REPLICATED or w.part == "router":
-            ways, k_ways = 1.0, 1.0
-        slot = found.setdefault(key, {"k": k, "k_ways": k_ways, "cols": []})
-        slot["cols"].append((w.params / k, 1.0 if k_ways > 1 else ways))
-    return [
-        Gemm(
-            part=key[0], count=group.count, k=s["k"], cols=tuple(s["cols"]), k_ways=s["k_ways"], bits=key[4], fmt=key[3]
-        )
-        for key, s in found.items()
-    ]
-
-
-def _moe(group: Layers, hidden: float) -> Moe | None:
-    routed: list[Weight] = [w for w in group.weights if w.part == "routed" and w.matmul]
-    if not routed:
-        return None
-    params = sum(w.params for w in routed)
-    bits = sum(w.params * w.bits for w in routed) / params
-    matrices = float(len(routed)) if len(routed) in (2, 3) else 3.0
-    if len(routed) == 2 and routed[0].params != routed[1].params:
-        matrices = 3.0  # gate and up stored as one matrix
-    inter = params / (group.experts * hidden * matrices)
-    return Moe(
-        count=group.count,
-        hidden=hidden,
-        inter=inter,
-        matrices=matrices,
-        experts=group.experts,
-        top_k=group.top_k,
-        bits=bits,
-        fmt=routed[0].format,
-        groups=group.expert_groups,
-        kept=group.groups_kept,
-    )
+def _kernels(group: Layers, hidden: float) -> tuple[list[Gemm], Moe | None]:
+    """(matrix products, routed experts) of the layers of one group."""
+    gemms: list[Gemm] = []
+    moe = None
+    for (part, fmt, _), found in launches(group, hidden).items():
+        for x in found:
+            if part != "routed":
+                gemms.append(
+                    Gemm(part=part, count=group.count, k=x.k, cols=x.cols, k_ways=x.k_ways, bits=x.bits, fmt=fmt)
+                )
+                continue
+            moe = Moe(
+                count=group.count, hidden=hidden, inter=x.cols[0][0], matrices=x.matrices, experts=group.experts,
+                top_k=group.top_k, bits=x.bits, fmt=fmt, groups=group.expert_groups, kept=group.groups_kept,
+            )  # fmt: skip
+    return gemms, moe
 
 
 @lru_cache(maxsize=512)
@@ -153,8 +90,8 @@ def shape(model: Model) -> Shape:
     for g in model.layers:
         if g.encoder:
             continue
-        gemms += _gather(g, h)
-        m = _moe(g, h)
+        products, m = _kernels(g, h)
+        gemms += products
         parts = {w.part for w in g.weights}
         if m is not None:
             moes.append(m)
