@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from ._options import command, json_option
+from ._plots import draw, plot_option, wanted
 from ._show import console, emit, table
 
 
 @command(example="routeline reproduce --claim a")
 @click.option("--claim", "claims", multiple=True, metavar="a|b|c|d", help="Only this claim; repeat for several.")
+@plot_option("a claim (a, b, c or d; default: the first asked)")
 @json_option
-def reproduce(claims: tuple[str, ...], as_json: bool) -> None:
+def reproduce(claims: tuple[str, ...], plots: tuple[str, ...], as_json: bool) -> None:
     """Recompute the four claims of arXiv:2603.08960's abstract: our number, the command, the assumptions.
 
     The paper's settings are unknown; every derivation is Routeline's own. a: 4.5x for DeepSeek-V3 at 128k, as a map
@@ -21,7 +23,18 @@ def reproduce(claims: tuple[str, ...], as_json: bool) -> None:
     """
     from .. import reproduce as again
 
-    found = again.reproduce(claims or tuple(again.CLAIMS))
+    chosen = wanted(plots)
+    asked = claims or tuple(again.CLAIMS)
+    found = again.reproduce(asked)
+    if chosen:
+        from ..errors import UnknownName
+        from ..plots.claims import claim
+
+        computed = {c["id"]: c for c in found["claims"]}
+        for name, _ in chosen:
+            if name and name not in computed:
+                raise UnknownName("claim", name, computed, f"computed here: {', '.join(computed)}")
+        draw(chosen, lambda name: claim(computed[name or next(iter(computed))]))
     if as_json:
         emit(found)
         return

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ._options import command, json_option
+from ._plots import draw, plot_option, wanted
 from ._show import console, emit, table
 
 
@@ -20,6 +21,7 @@ from ._show import console, emit, table
 @click.option("--cluster", metavar="tcp://HOST:PORT", help="Dask scheduler to run the blocks on.")
 @click.option("--limit", type=float, metavar="N", help="Refuse more points than this, whatever SPACE says.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@plot_option("a reducer or an output (default: the first)")
 @json_option
 def sweep(
     space: str,
@@ -30,6 +32,7 @@ def sweep(
     cluster: str | None,
     limit: float | None,
     quiet: bool,
+    plots: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Evaluate every combination of the axes in SPACE, on the formulas of `compare`.
@@ -52,8 +55,13 @@ def sweep(
         return
     if resume and out is None:
         raise RoutelineError("--resume needs the folder of the run: give it with -o")
+    chosen = wanted(plots)
     with _bar(asked.points, quiet or json) as progress:
         result = run(asked, out=out, resume=resume, workers=workers, cluster=cluster, progress=progress)
+    if chosen:
+        from ..plots.sweeps import chart
+
+        draw(chosen, lambda name: chart(result, name or None))
     if json:
         emit(_payload(result))
     else:

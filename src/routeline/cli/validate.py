@@ -7,15 +7,16 @@ from typing import Any
 import click
 
 from ._options import command, json_option
+from ._plots import draw, plot_option, wanted
 from ._show import console, emit, table
 
 
 @command(example="routeline validate --rules")
 @click.argument("what", type=click.Choice(["serving", "penalty", "kernels"]), default="serving")
 @click.option("--rules", is_flag=True, help="Print the written rules that exclude rows.")
-@click.option("--plots", metavar="FOLDER", help="Write predicted-against-measured plots here.")
+@plot_option("predictions against measurements (tpot or ttft), or the penalty,")
 @json_option
-def validate(what: str, rules: bool, plots: str | None, as_json: bool) -> None:
+def validate(what: str, rules: bool, plots: tuple[str, ...], as_json: bool) -> None:
     """Score predictions on measured rows beside AIConfigurator (serving), or measure the penalty (penalty).
 
     Needs the optional extra: pip install 'routeline[silicon]'. Constants are fitted without the row's own model
@@ -26,10 +27,15 @@ def validate(what: str, rules: bool, plots: str | None, as_json: bool) -> None:
 
         emit(RULES) if as_json else [click.echo(f"{k}: {v}") for k, v in RULES.items()]
         return
+    chosen = wanted(plots)
     if what == "penalty":
         from ..serving import penalty
 
         result = penalty.run()
+        if chosen:
+            from ..plots.accuracy import penalty as picture
+
+            draw(chosen, lambda name: picture(result))
         emit(result) if as_json else _penalty(result)
         return
     if what == "kernels":
@@ -41,11 +47,10 @@ def validate(what: str, rules: bool, plots: str | None, as_json: bool) -> None:
     from ..serving import validate as work
 
     result = work.run()
-    if plots:
-        from ..serving.figures import write
+    if chosen:
+        from ..plots.accuracy import predicted
 
-        for path in write(result, plots):
-            click.echo(f"written {path}", err=True)
+        draw(chosen, lambda name: predicted(result, name or "tpot"))
     result.pop("rows_detail")
     emit(result) if as_json else _serving(result)
 
