@@ -16,7 +16,9 @@ OUTPUTS = [
     "fragmentation", "sparsity", "q", "qs",
     *(f"{r}_{x}" for r in ("moe", "dense") for x in ("batch", "max_batch", "step", "tpot", "rate", "rate_per_device")),
 ]  # fmt: skip
-REFUSED = {float(REASONS.index(r)) for r in REASONS if "limit" in r or "too small" in r or "built" in r or r == "refused"}
+REFUSED = {
+    float(REASONS.index(r)) for r in REASONS if "limit" in r or "too small" in r or "built" in r or r == "refused"
+}
 
 
 def random_space(chance: random.Random, many: int):
@@ -95,7 +97,11 @@ def test_points_of_random_spaces_equal_compare(seed, many):
 def test_the_other_ratios_equal_compare(extra, layout):
     settings = {"model": "DeepSeek-V3", "devices": "8xH200", "weights": "fp8", "tier": "ideal", "layout": layout}
     settings |= {"input": "4k", "prefix_hit": 0.25} if extra == "ratio_request" else {}
-    axes = {"context": [2048.0, 30000.0, 90000.0], "q": [2.0, 3.3, 4.5, 6.0], "utilisation": [0.8, 0.85, 0.9, 0.93, 0.95]}
+    axes = {
+        "context": [2048.0, 30000.0, 90000.0],
+        "q": [2.0, 3.3, 4.5, 6.0],
+        "utilisation": [0.8, 0.85, 0.9, 0.93, 0.95],
+    }
     axes |= {"output": [1, 64, 1024]} if extra == "ratio_request" else {"overhead": ["0GB", "1GB", "2GB"]}
     space = make(axes, outputs=[extra], **settings)
     found = sweep(space, workers=1).arrays[extra]
@@ -122,7 +128,9 @@ def test_synthetic_architectures_equal_compare(attention, layout):
     }  # fmt: skip
     if layout == "tp8":
         axes = {k: axes[k] for k in ("experts", "top_k", "context", "q")}
-    space = make(axes, devices="8xH200", weights="fp8", tier="ideal", layout=layout, attention=attention, outputs=OUTPUTS)
+    space = make(
+        axes, devices="8xH200", weights="fp8", tier="ideal", layout=layout, attention=attention, outputs=OUTPUTS
+    )
     assert check(space, random.Random(2), 25) > 100
 
 

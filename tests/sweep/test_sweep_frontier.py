@@ -67,7 +67,9 @@ def test_a_contour_runs_over_a_grid_and_says_who_leads_where_nothing_crosses():
 
 
 def test_a_batch_axis_crosses_at_whole_numbers():
-    f = frontier({}, along="batch", low=1, high=64, output="ratio_equal_batch", context="8k", q=2.0, layout="pooled", **DSV3)
+    f = frontier(
+        {}, along="batch", low=1, high=64, output="ratio_equal_batch", context="8k", q=2.0, layout="pooled", **DSV3
+    )
     assert f.crossings[0]
     for value, _, _ in f.crossings[0]:
         assert value == int(value)
@@ -109,10 +111,16 @@ def test_the_smallest_cluster_is_the_first_that_fits():
 
 
 def test_elasticities_are_slopes_of_compare():
-    s = sensitivity("DeepSeek-V3", "8xH200", context="32k", weights="fp8", q=4.5, tier="ideal", layout="pooled", ranking=False)
+    s = sensitivity(
+        "DeepSeek-V3", "8xH200", context="32k", weights="fp8", q=4.5, tier="ideal", layout="pooled", ranking=False
+    )
     by = {e.name: e for e in s.elasticities}
     for name, settings in {"q": {"q": 4.5 * 1.05}, "context": {"context": 32768 * 1.05}}.items():
-        c = ask("DeepSeek-V3", "8xH200", **({"context": 32768.0, "weights": "fp8", "q": 4.5, "tier": "ideal", "layout": "pooled"} | settings))
+        c = ask(
+            "DeepSeek-V3",
+            "8xH200",
+            **({"context": 32768.0, "weights": "fp8", "q": 4.5, "tier": "ideal", "layout": "pooled"} | settings),
+        )
         assert by[name].high == pytest.approx(c.throughput_ratio, rel=1e-12)
         assert by[name].value == pytest.approx(math.log(by[name].high / by[name].low) / math.log(1.05 / 0.95), rel=1e-9)
     assert by["memory"].value == pytest.approx(by["utilisation"].value, rel=1e-9)  # they only enter as a product

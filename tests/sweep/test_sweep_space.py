@@ -18,7 +18,11 @@ def test_values_carry_units_and_ranges_are_spread():
     assert space.axis("bandwidth").values == (3.35e12,)
     assert space.axis("memory").values == (80e9, 120e9, 160e9)
     assert space.axis("q").values == pytest.approx((1, 2, 4, 8, 16))
-    assert make({"batch": {"from": 1, "to": 100, "n": 10, "scale": "log"}}, **BASE).axis("batch").values[:3] == (1, 2, 3)
+    assert make({"batch": {"from": 1, "to": 100, "n": 10, "scale": "log"}}, **BASE).axis("batch").values[:3] == (
+        1,
+        2,
+        3,
+    )
 
 
 def test_memory_is_a_basis_or_a_number():
@@ -82,7 +86,10 @@ def test_names_that_mean_nothing_are_refused_before_anything_runs(settings, mess
 
 
 def test_a_combination_that_is_refused_does_not_stop_the_others():
-    found = sweep({"layout": ["pooled", "tp3", "tp8"], "context": ["4k", "8k"]}, **{k: v for k, v in BASE.items() if k != "layout"})
+    found = sweep(
+        {"layout": ["pooled", "tp3", "tp8"], "context": ["4k", "8k"]},
+        **{k: v for k, v in BASE.items() if k != "layout"},
+    )
     assert np.isnan(found.arrays["ratio"][1]).all()
     assert not np.isnan(found.arrays["ratio"][[0, 2]]).any()
     assert list(found.refusals()) == ["layout=tp3"]
@@ -94,7 +101,9 @@ def test_a_file_says_the_same_as_keywords(tmp_path):
         'outputs = ["ratio"]\n[axes]\ncontext = ["8k"]\nq = {from = 2, to = 4, n = 3}\n[fixed]\nmodel = "DeepSeek-V3"\n'
         'devices = "8xH200"\nweights = "fp8"\n'
     )
-    want = make({"context": ["8k"], "q": [2, 3, 4]}, outputs=["ratio"], model="DeepSeek-V3", devices="8xH200", weights="fp8")
+    want = make(
+        {"context": ["8k"], "q": [2, 3, 4]}, outputs=["ratio"], model="DeepSeek-V3", devices="8xH200", weights="fp8"
+    )
     assert read(str(tmp_path / "s.toml")).digest == want.digest
     assert read("example").points > 1e5
 
@@ -140,7 +149,10 @@ def test_tiles_cover_a_grid_once_in_order(shape):
 
 
 def test_a_dry_run_counts_and_times_without_writing():
-    space = make({"context": ["4k", "8k"], "layout": ["pooled", "tp8"], "q": [2.0, 3.0]}, **{k: v for k, v in BASE.items() if k not in ("layout", "q")})
+    space = make(
+        {"context": ["4k", "8k"], "layout": ["pooled", "tp8"], "q": [2.0, 3.0]},
+        **{k: v for k, v in BASE.items() if k not in ("layout", "q")},
+    )
     found = plan(space)
     assert (found.points, found.cells, found.blocks) == (8, 2, 2)
     assert found.looped == ("layout",)

@@ -18,7 +18,9 @@ SKIP = ("tpot", "input", "output", "prefix_hit", "ignore_fit")
 @scenario_options(*SKIP)
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LOW:HIGH",
               help="Vary NAME over LOW..HIGH, e.g. q=2:10 or context=8k:128k; repeat. Default: stated ranges of every number.")  # fmt: skip
-@click.option("--samples", type=int, default=512, show_default=True, help="Base samples of the Sobol design, a power of two.")
+@click.option(
+    "--samples", type=int, default=512, show_default=True, help="Base samples of the Sobol design, a power of two."
+)
 @click.option("--no-ranking", is_flag=True, help="Elasticities and choices only.")
 @json_option
 def sensitivity(
@@ -86,7 +88,15 @@ def _ranking(out: Any, ranking: Any, show: Any) -> None:
     for name, (total, half) in ranking.total.items():
         low, high, why = ranking.ranges[name]
         unit = AXES[name].unit
-        rows.append((name, f"{total:.2f} ± {half:.2f}", f"{ranking.first[name][0]:.2f}", f"{show(low, unit)} .. {show(high, unit)}", why))
+        rows.append(
+            (
+                name,
+                f"{total:.2f} ± {half:.2f}",
+                f"{ranking.first[name][0]:.2f}",
+                f"{show(low, unit)} .. {show(high, unit)}",
+                why,
+            )
+        )
     heads = ["find out first", "share (total)", "alone", "range", "where the range is from"]
     out.print(table(heads, rows, title=f"Share of the spread of {ranking.of} that each number takes part in (Sobol)"))
     out.print(

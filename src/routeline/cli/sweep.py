@@ -112,7 +112,14 @@ class _bar:  # noqa: N801
         if not self.shown:
             return None
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("blocks"), TextColumn("{task.fields[rate]}"),
                    TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
@@ -211,4 +218,3 @@ def _outputs(out: Any, result: Any, number: Any) -> None:
     out.print(table([*(a.name for a in axes), *names], rows))
     if result.points > ROWS:
         out.print(f"... {int(result.points) - ROWS:,} more points; -o FOLDER writes all of them")
-

@@ -81,7 +81,9 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
         try:
             if _better_direct(space, found):
                 raise NotTraceable("few points")
-            traced, outputs = lower.trace(found, space.grids(), len(space.numeric), space.outputs, int(math.prod(space.shape)))
+            traced, outputs = lower.trace(
+                found, space.grids(), len(space.numeric), space.outputs, int(math.prod(space.shape))
+            )
             return compile_(traced, space.shape, outputs)
         except NotTraceable:
             made = _Direct(found, space, space.outputs)

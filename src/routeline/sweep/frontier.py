@@ -54,7 +54,9 @@ class Frontier:
 
     def table(self) -> dict[str, np.ndarray]:
         """One row a crossing, NaN where a combination has none."""
-        made: dict[str, list[Any]] = {k: [] for k in (*(self.rows[0] if self.rows else ()), self.along, "rises", "kind")}
+        made: dict[str, list[Any]] = {
+            k: [] for k in (*(self.rows[0] if self.rows else ()), self.along, "rises", "kind")
+        }
         for row, found in zip(self.rows, self.crossings, strict=True):
             for value, rises, kind in found or ((math.nan, False, "none"),):
                 for k, v in row.items():
@@ -137,7 +139,9 @@ def _solve(space: Space, along: str, output: str, level: float, grid: np.ndarray
     if len(refused) == space.cells:
         raise RoutelineError(next(iter(refused.values())))
     low, high = float(grid[0]), float(grid[-1])
-    return Frontier(output, along, level, low, high, tuple(rows), tuple(crossings), tuple(above), tuple(feasible), refused)
+    return Frontier(
+        output, along, level, low, high, tuple(rows), tuple(crossings), tuple(above), tuple(feasible), refused
+    )
 
 
 class _Search:
@@ -203,11 +207,16 @@ class _Search:
                 break
             r, a, b = r[open_], [v[open_] for v in a], [v[open_] for v in b]
             if r.size > POINTS:
-                raise RoutelineError("too many batch steps along this axis; take a narrower range or fewer combinations")
+                raise RoutelineError(
+                    "too many batch steps along this axis; take a narrower range or fewer combinations"
+                )
             m = self.middle(a[0], b[0])
             values = [m, *self.at(r, m)]
             r = np.concatenate([r, r])
-            a, b = ([np.concatenate(p) for p in zip(a, values, strict=True)], [np.concatenate(p) for p in zip(values, b, strict=True)])
+            a, b = (
+                [np.concatenate(p) for p in zip(a, values, strict=True)],
+                [np.concatenate(p) for p in zip(values, b, strict=True)],
+            )
         return found
 
     def _narrow(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -218,7 +227,9 @@ class _Search:
         both = ~np.isnan(a[1]) & ~np.isnan(b[1])
         with np.errstate(all="ignore"):
             low, high = np.log(a[1] / self.level), np.log(b[1] / self.level)
-            reach = MARGIN * (1.0 / np.maximum(np.minimum(a[2], b[2]), 1.0) + 1.0 / np.maximum(np.minimum(a[3], b[3]), 1.0))
+            reach = MARGIN * (
+                1.0 / np.maximum(np.minimum(a[2], b[2]), 1.0) + 1.0 / np.maximum(np.minimum(a[3], b[3]), 1.0)
+            )
             near = (low * high <= 0) | ((np.minimum(np.abs(low), np.abs(high)) <= reach) & (steps > 0))
         one = np.isnan(a[1]) ^ np.isnan(b[1])
         return (both & near) | one
@@ -251,7 +262,9 @@ class _Search:
         return out + self._roots(rows, left, right)
 
     def _roots(self, r: np.ndarray, a: list, b: list) -> list[tuple[int, float, bool, str]]:
-        turn = np.flatnonzero(((a[1] > self.level) != (b[1] > self.level)) & np.isfinite(a[1]) & np.isfinite(b[1]) & (a[0] < b[0]))
+        turn = np.flatnonzero(
+            ((a[1] > self.level) != (b[1] > self.level)) & np.isfinite(a[1]) & np.isfinite(b[1]) & (a[0] < b[0])
+        )
         r, lo, hi, rises = r[turn], a[0][turn], b[0][turn], b[1][turn] > self.level
         for _ in range(ROUNDS):
             live = ~self._narrow(lo, hi)

@@ -39,6 +39,7 @@ class Graph:
         self.used = 0
         self._nodes: dict[tuple, Node] = {}
         self.guards: list[Node] = []
+        self.normal: dict[tuple, Node] = {}
 
     def leaf(self, data: Any) -> Any:
         """A node (or float) holding an open-grid array: one dimension per axis, length 1 where constant."""
@@ -50,7 +51,9 @@ class Graph:
         found = mask >> self.axes
         if found & (found - 1):
             raise NotTraceable("a table over two variables")
-        node = Node(self, "leaf", (array,), mask, float(array.min()), float(array.max()), bool(np.all(array == np.rint(array))))
+        node = Node(
+            self, "leaf", (array,), mask, float(array.min()), float(array.max()), bool(np.all(array == np.rint(array)))
+        )
         node.uid = len(self._nodes)
         self._nodes[("leaf", node.uid)] = node
         return node
@@ -63,8 +66,12 @@ class Graph:
         """
         if not isinstance(definition, Node) or cap is None or self.axes + self.used >= self.dims:
             return definition
-        data = np.arange(cap + 1.0).reshape((1,) * (self.axes + self.used) + (-1,) + (1,) * (self.dims - self.axes - self.used - 1))
-        node = Node(self, "var", (definition, data), 1 << (self.axes + self.used), max(definition.lo, 0.0), definition.hi, True)
+        data = np.arange(cap + 1.0).reshape(
+            (1,) * (self.axes + self.used) + (-1,) + (1,) * (self.dims - self.axes - self.used - 1)
+        )
+        node = Node(
+            self, "var", (definition, data), 1 << (self.axes + self.used), max(definition.lo, 0.0), definition.hi, True
+        )
         self.used += 1
         node.uid = len(self._nodes)
         self._nodes[("var", node.uid)] = node
@@ -238,32 +245,60 @@ def add(a: Any, b: Any) -> Any:
     return _sum(ca + cb, out)
 
 
-def split(x: Any) -> tuple[float, dict[Node, float]]:
-    """x as coefficient * product of node ** exponent; a factor common to all terms of a sum is taken out."""
+def split(x: Any, *, normal: bool = False) -> tuple[float, dict[Node, float]]:
+    """x as coefficient * product of node ** exponent; a factor common to all terms of a sum is taken out.
+
+    normal: the coefficient of a sum's first term is taken out too, so that proportional sums are one factor.
+    """
     if not isinstance(x, Node):
         return float(x), {}
     if x.kind == "prod":
-        return 1.0, dict(x.args)
+        return _normalised(dict(x.args)) if normal else (1.0, dict(x.args))
     if x.kind != "sum":
         return 1.0, {x: 1.0}
     const, terms = x.args
     if len(terms) == 1 and const == 0.0:
         node, c = terms[0]
-        return c, split(node)[1]
+        scale, factors = split(node, normal=normal)
+        return c * scale, factors
     if const != 0.0:
-        return 1.0, {x: 1.0}
+        return _normal(x) if normal else (1.0, {x: 1.0})
     common: dict[Node, float] | None = None
     for node, _ in terms:
         factors = split(node)[1]
         common = dict(factors) if common is None else {n: e for n, e in common.items() if factors.get(n) == e}
     if not common:
-        return 1.0, {x: 1.0}
+        return _normal(x) if normal else (1.0, {x: 1.0})
     rest: Any = 0.0
     for node, c in terms:
         factors = {n: e for n, e in split(node)[1].items() if n not in common}
         rest = add(rest, mul(c, _prod(factors)))
-    coefficient, inner = split(rest)
+    coefficient, inner = split(rest, normal=normal)
     return coefficient, _merge(common, inner)
+
+
+def _normalised(factors: dict[Node, float]) -> tuple[float, dict[Node, float]]:
+    scale, out = 1.0, {}
+    for n, e in factors.items():
+        c, inner = _normal(n) if n.kind == "sum" else (1.0, {n: 1.0})
+        scale *= c**e if c > 0.0 or e == round(e) else math.nan
+        out = _merge(out, {m: e for m in inner})
+    return (1.0, factors) if math.isnan(scale) else (scale, out)
+
+
+def _normal(x: Node) -> tuple[float, dict[Node, float]]:
+    """A sum as coefficient * (sum whose first coefficient is 1), so that proportional sums are one node.
+
+    Sums that agree to 14 digits are the same formula rounded differently: the first met stands for all.
+    """
+    const, terms = x.args
+    lead = terms[0][1]
+    shape = (f"{const / lead:.14e}", tuple((n.uid, f"{c / lead:.14e}") for n, c in terms))
+    kept = x.graph.normal.get(shape)
+    if kept is None:
+        made = x if lead == 1.0 else _sum(const / lead, {n: c / lead for n, c in terms})
+        x.graph.normal[shape] = kept = made
+    return lead, {kept: 1.0}
 
 
 def _merge(a: dict[Node, float], b: dict[Node, float]) -> dict[Node, float]:
@@ -378,8 +413,8 @@ def _extreme(name: str, pick: Callable[[float, float], float]) -> Callable[[Any,
             return a if larger else b
         if blo >= ahi:
             return b if larger else a
-        ca, fa = split(a)
-        cb, fb = split(b)
+        ca, fa = split(a, normal=True)
+        cb, fb = split(b, normal=True)
         common = {n: e for n, e in fa.items() if fb.get(n) == e and n.lo >= 0.0}
         if common and isinstance(a, Node) and isinstance(b, Node):
             rest = [mul(c, _prod({n: e for n, e in f.items() if n not in common})) for c, f in ((ca, fa), (cb, fb))]

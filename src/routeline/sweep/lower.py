@@ -133,7 +133,13 @@ def make_side(counted: Counted, ground: Ground, choice: Layout, tracer: Graph | 
     fits: Any = False
     for x in limits:
         here = x >= 1.0
-        fits = True if fits is True or here is True else here if fits is False else (fits if here is False else fits | here)
+        fits = (
+            True
+            if fits is True or here is True
+            else here
+            if fits is False
+            else (fits if here is False else fits | here)
+        )
     return _Side(counted, ground, each, limits, used, fits)
 
 
@@ -224,7 +230,9 @@ class Lowered:
     largest table over a batch that pays for itself.
     """
 
-    def __init__(self, cell: Cell, numbers: Mapping[str, Any], tracer: Graph | None = None, budget: int = 2**18) -> None:
+    def __init__(
+        self, cell: Cell, numbers: Mapping[str, Any], tracer: Graph | None = None, budget: int = 2**18
+    ) -> None:
         self.cell, self.tracer, self.budget = cell, tracer, budget
         given = {**(cell.numbers or {}), **numbers}
         fields = {k: given.pop(k) for k in list(given) if k in Scenario.__dataclass_fields__ and k != "memory"}
@@ -568,7 +576,9 @@ def _log(x: Any) -> Any:
     return math.log(x) if isinstance(x, (float, int)) else np.log(x)
 
 
-def trace(cell: Cell, axes: Mapping[str, Any], dims: int, wanted: Sequence[str], points: int) -> tuple[Graph, dict[str, Any]]:
+def trace(
+    cell: Cell, axes: Mapping[str, Any], dims: int, wanted: Sequence[str], points: int
+) -> tuple[Graph, dict[str, Any]]:
     """Trace the outputs of a cell over numeric axes (open-grid arrays). Returns (graph, {name: value, name?: condition})."""
     tracer = Graph(dims)
     numbers = {name: tracer.leaf(values) for name, values in axes.items()}

@@ -65,9 +65,13 @@ class Program:
         views = self._prepare(shape)
         loaded: dict[int, Any] = {}
 
+        def rows(x: Rows) -> Any:
+            inner = (s if n > 1 else slice(None) for s, n in zip(box[x.first :], x.data.shape[1:], strict=True))
+            return x.data[(slice(None), *inner)]
+
         def read(x: Any) -> Any:
             if not isinstance(x, Register):
-                return x
+                return x if not isinstance(x, Rows) else rows(x)
             if not x.once:
                 return views[x.slot]
             found = loaded.get(id(x))
@@ -110,6 +114,9 @@ def _shape(shape: tuple[int, ...], mask: int) -> tuple[int, ...]:
 def _execute(function: Any, args: list[Any], out: Any) -> None:
     if function == "take":
         np.take(args[0], args[1], out=out, mode="clip")
+    elif function == "rows":
+        first = out.ndim - args[0].ndim + 1
+        np.take(args[0], args[1].reshape(args[1].shape[:first]), axis=0, out=out, mode="clip")
     elif function == "cast":
         np.copyto(out, args[0], casting="unsafe")
     elif function == "where":
@@ -117,6 +124,14 @@ def _execute(function: Any, args: list[Any], out: Any) -> None:
         np.copyto(out, args[1], where=args[0])
     else:
         function(*args, out=out)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table (entries, then the axes from `first` on) whose rows are looked up whole: they are innermost."""
+
+    data: Any
+    first: int
 
 
 class _Compiler:
@@ -127,9 +142,8 @@ class _Compiler:
         self.index: dict[int, Register] = {}
         self.tables: dict[Any, Any] = {}
         self.cost: dict[int, int] = {}
-        self.definitions = {
-            n.mask.bit_length() - 1: n for n in graph._nodes.values() if n.kind == "var"
-        }
+        self.ratios: dict[tuple[int, int], Register] = {}
+        self.definitions = {n.mask.bit_length() - 1: n for n in graph._nodes.values() if n.kind == "var"}
 
     # --- masks ---
 
@@ -207,11 +221,17 @@ class _Compiler:
         if not var or var & (var - 1):
             return False
         extra = node.mask ^ var
-        limit = 2 if not extra else 5
-        if self.work(node) <= limit:
+        limit = 2 if not extra else 3
+        if self.work(node) <= limit or (extra and not self._joint(node, var)):
             return False
         size = self.definitions[var.bit_length() - 1].args[1].size * _count(self.shape, extra)
         return size <= TABLE
+
+    def _joint(self, node: Node, var: int) -> bool:
+        """Some function under a node takes the variable and another axis together: no product or sum of both."""
+        if node.kind not in ("sum", "prod", "leaf", "var"):
+            return True
+        return any(self._joint(n, var) for n in operands(node) if n.mask & var and n.mask != var)
 
     def _lookup(self, node: Node) -> Any:
         var = self.variables(node.mask)
@@ -221,18 +241,26 @@ class _Compiler:
         table = np.moveaxis(value(node), bit, -1)
         entries = table.shape[-1]
         axes = tuple(n if extra >> i & 1 else 1 for i, n in enumerate(self.shape))
-        flat = np.ascontiguousarray(np.broadcast_to(table.reshape(*table.shape[: len(axes)], entries), (*axes, entries)))
+        flat = np.ascontiguousarray(
+            np.broadcast_to(table.reshape(*table.shape[: len(axes)], entries), (*axes, entries))
+        )
+        dtype = np.bool_ if flat.dtype == bool else np.float64
         index = self._index(bit, definition)
+        lowest = extra & -extra
+        if extra and lowest > index.mask and _count(self.shape, index.mask | extra) > ONCE:
+            first = lowest.bit_length() - 1
+            rows = np.ascontiguousarray(np.moveaxis(flat, -1, 0).reshape(entries, *axes[first:]))
+            result = Register(index.mask | extra, dtype)
+            self.calls.append(Call("rows", (Rows(rows, first), index), result))
+            return result
         if extra:
             start = np.arange(math.prod(axes), dtype=np.intp).reshape(axes) * entries
             index = self.push(np.add, (index, Register(extra, np.intp, True, start)), np.intp)
-        dtype = flat.dtype if flat.dtype == bool else np.float64
-        table_register = Register(0, dtype, True, flat.reshape(-1))
         if not index.once:
             result = Register(index.mask, dtype)
-            self.calls.append(Call("take", (table_register.data, index), result))
+            self.calls.append(Call("take", (flat.reshape(-1), index), result))
             return result
-        return Register(index.mask, dtype, True, table_register.data.take(index.data, mode="clip"))
+        return Register(index.mask, dtype, True, flat.reshape(-1).take(index.data, mode="clip"))
 
     def _index(self, bit: int, definition: Node) -> Register:
         if bit not in self.index:
@@ -242,7 +270,10 @@ class _Compiler:
 
     def _emit_sum(self, node: Node) -> Any:
         """Terms grouped so that tables and small arrays are added up before large ones."""
-        const, terms = node.args
+        tables, node = self._joint_tables(node)
+        if not isinstance(node, Node):
+            return self._total(tables, node)
+        const, terms = node.args if node.kind == "sum" else (0.0, ((node, 1.0),))
         by_rest: dict[Any, tuple[Any, Any]] = {}
         plain: Any = const
         for n, c in terms:
@@ -258,12 +289,14 @@ class _Compiler:
         for rest, own in by_rest.values():
             outer = _prod(rest)
             if isinstance(own, Node) and not self._tabulated(own):
-                single = own.args[1][0] if own.kind == "sum" and len(own.args[1]) == 1 and own.args[0] == 0.0 else (own, 1.0)
+                single = (
+                    own.args[1][0] if own.kind == "sum" and len(own.args[1]) == 1 and own.args[0] == 0.0 else (own, 1.0)
+                )
                 base, scale = single
                 groups[base.uid] = (base, add(groups.get(base.uid, (base, 0.0))[1], mul(scale, outer)))
             else:
                 groups[("t", len(groups))] = (own, outer)
-        parts: list[Any] = []
+        parts: list[Any] = tables
         bare: Any = plain
         for own, outer in groups.values():
             if not isinstance(outer, Node):
@@ -275,8 +308,9 @@ class _Compiler:
                     bare = add(bare, mul(own, outer))
             else:
                 parts.append(self._times(1.0, [self.emit(own), self.emit(outer)]))
-        small: dict[int, Any] = {}
-        const, rest_terms = (bare.args if bare.kind == "sum" else (0.0, ((bare, 1.0),))) if isinstance(bare, Node) else (bare, ())
+        const, rest_terms = (
+            (bare.args if bare.kind == "sum" else (0.0, ((bare, 1.0),))) if isinstance(bare, Node) else (bare, ())
+        )
         alike: dict[int, Any] = {}
         done: set[int] = set()
         for n, c in rest_terms:
@@ -289,6 +323,11 @@ class _Compiler:
                     done.add(n.mask)
                 continue
             parts.append(self._times(c, [self._emit_prod(dict(n.args)) if n.kind == "prod" else self.emit(n)]))
+        return self._total(parts, const)
+
+    def _total(self, parts: list[Any], const: Any) -> Any:
+        """Sum of registers and numbers, small arrays first."""
+        small: dict[int, Any] = {}
         for p in parts:
             if isinstance(p, Register):
                 small[p.mask] = self.push(np.add, (small[p.mask], p)) if p.mask in small else p
@@ -299,6 +338,46 @@ class _Compiler:
         for r in ordered:
             out = r if out is None else self.push(np.add, (r, out))
         return out
+
+    def _joint_tables(self, node: Node) -> tuple[list[Any], Any]:
+        """Terms with a function of one variable and few axes together, as tables over both times the rest.
+
+        Returns (registers to add up, what is left of the sum). Terms over the same variable and axes
+        alone, and the constant, go into such a table for free.
+        """
+        const, terms = node.args
+        split_terms = [(c, dict(n.args) if n.kind == "prod" else {n: 1.0}) for n, c in terms]
+        seen: dict[int, int] = {}
+        for _, factors in split_terms:
+            for n in factors:
+                if n.mask != self.variables(n.mask) and n.kind not in ("leaf", "var") and self._tabulated(n):
+                    seen[n.mask] = seen.get(n.mask, 0) + 1
+        if not seen:
+            return [], node
+        mask = max(seen, key=lambda m: (seen[m], -m))
+        groups: dict[Any, tuple[dict[Node, float], Any]] = {}
+        left: Any = 0.0
+        alone: Any = const
+        for c, factors in split_terms:
+            own = {n: e for n, e in factors.items() if n.mask | mask == mask}
+            rest = {n: e for n, e in factors.items() if n not in own}
+            whole = mul(c, _prod(own))
+            if any(n.mask == mask for n in own):
+                key = tuple(sorted((m.uid, e) for m, e in rest.items()))
+                groups[key] = (rest, add(groups.get(key, (rest, 0.0))[1], whole))
+            elif not rest:
+                alone = add(alone, whole)
+            else:
+                left = add(left, mul(c, _prod(factors)))
+        if () in groups:
+            groups[()] = ({}, add(groups[()][1], alone))
+        else:
+            left = add(left, alone)
+        found = []
+        for rest, own in groups.values():
+            table = self._lookup(own)
+            found.append(self._times(1.0, [table, self.emit(_prod(rest))]) if rest else table)
+        return found, left
 
     def _separate(self, factors: dict[Node, float]) -> tuple[Any, dict[Node, float]]:
         """(product of the factors over one variable alone, the rest); (None, ...) when there are none."""
@@ -354,6 +433,7 @@ class _Compiler:
         """Product of `above` over product of `below`, small arrays first, so that few calls are large."""
         number = 1.0
         groups: dict[int, list[Any]] = {}
+        above, below = self._known_ratios(list(above), list(below))
         for side, parts in enumerate((above, below)):
             for p in parts:
                 if not isinstance(p, Register):
@@ -368,9 +448,23 @@ class _Compiler:
                 out = self.push(np.divide, (1.0 if out is None else out, bottom))
                 continue
             if bottom is not None:
+                pair = (id(top), id(bottom))
                 top = self.push(np.divide, (top, bottom))
+                self.ratios[pair] = top
             out = top if out is None else self.push(np.multiply, (top, out))
         return out
+
+    def _known_ratios(self, above: list[Any], below: list[Any]) -> tuple[list[Any], list[Any]]:
+        """Replace pairs whose quotient has been computed already."""
+        for top in [a for a in above if isinstance(a, Register)]:
+            for bottom in below:
+                found = self.ratios.get((id(top), id(bottom)))
+                if found is not None:
+                    above.remove(top)
+                    below.remove(bottom)
+                    above.append(found)
+                    break
+        return above, below
 
 
 def compile_(graph: Graph, shape: tuple[int, ...], outputs: Mapping[str, Any]) -> Program:
@@ -407,7 +501,7 @@ def _allocate(program: Program, calls: list[Call], results: Mapping[str, Any]) -
     for i, call in enumerate(calls):
         ending = [a for a in dict.fromkeys(_Key(a) for a in call.operands) if isinstance(a.item, Register)]
         ending = [a.item for a in ending if not a.item.once and last.get(id(a.item)) == i]
-        in_place = call.function not in ("take", "where", "cast")
+        in_place = call.function not in ("take", "rows", "where", "cast")
         if in_place:
             for a in ending:
                 free.setdefault((a.mask, a.dtype), []).append(a.slot)

@@ -83,7 +83,9 @@ class Reducer:
         self.by = [space.axis(a) for a in by]
         self.groups = math.prod(len(a) for a in self.by)
         if self.groups > GROUPS:
-            raise RoutelineError(f"reducer {name} would keep {self.groups:.3g} groups, over {GROUPS:,}; name fewer axes in by")
+            raise RoutelineError(
+                f"reducer {name} would keep {self.groups:.3g} groups, over {GROUPS:,}; name fewer axes in by"
+            )
         looped, numeric = [a.name for a in space.looped], [a.name for a in space.numeric]
         self._stride: dict[str, int] = {}
         n = self.groups
@@ -330,7 +332,8 @@ class _ParetoPartial(Partial):
         keep = np.concatenate(fresh)
         cell = np.full(keep.size, tile.cell, np.int64)
         self.front = merge_fronts(
-            self.front, {"scores": scores[:, keep], "group": group[keep].astype(np.int64), "cell": cell, "flat": flat[keep]}
+            self.front,
+            {"scores": scores[:, keep], "group": group[keep].astype(np.int64), "cell": cell, "flat": flat[keep]},
         )
 
     def arrays(self) -> Table:
@@ -347,7 +350,9 @@ class _Counts(Reducer):
 
     def check_size(self) -> None:
         if self.groups * self.bins > GROUPS:
-            raise RoutelineError(f"reducer {self.name} would keep {self.groups * self.bins:.3g} counts; name fewer axes in by")
+            raise RoutelineError(
+                f"reducer {self.name} would keep {self.groups * self.bins:.3g} counts; name fewer axes in by"
+            )
 
     def start(self) -> None:
         self.count = np.zeros(self.groups * self.bins, np.int64)
@@ -530,7 +535,9 @@ class Quantiles(Reducer):
         others = [a.name for a in (*space.looped, *space.numeric) if a.name != over]
         super().__init__(space, name, {**given, "by": others})
         if any(a.name == over for a in space.looped):
-            raise RoutelineError(f"reducer {name}: quantiles need an axis of numbers that is broadcast, and {over} is looped over here")
+            raise RoutelineError(
+                f"reducer {name}: quantiles need an axis of numbers that is broadcast, and {over} is looped over here"
+            )
         self.output, self.axis = self.wanted(str(given.get("output", "ratio"))), axis
         p = given.get("probabilities", [0.05, 0.5, 0.95])
         if not isinstance(p, (list, tuple)) or not p or not all(isinstance(x, (int, float)) and 0 <= x <= 1 for x in p):
@@ -539,7 +546,9 @@ class Quantiles(Reducer):
         if self.groups * (len(self.p) + 1) > GROUPS:
             raise RoutelineError(f"reducer {name} would keep {self.groups:.3g} rows of quantiles; shorten another axis")
         if len(axis) > LONGEST:
-            raise RoutelineError(f"reducer {name}: axis {over} has {len(axis)} values, quantiles take at most {LONGEST}")
+            raise RoutelineError(
+                f"reducer {name}: axis {over} has {len(axis)} values, quantiles take at most {LONGEST}"
+            )
 
     def start(self) -> None:
         self.rows = np.full((len(self.p) + 1, self.groups), np.nan)

@@ -182,7 +182,9 @@ def _space(space: Space | str | Mapping[str, Any], settings: Mapping[str, Any]) 
     if isinstance(space, Mapping):
         return make(space, **settings)
     if settings:
-        raise RoutelineError(f"{next(iter(settings))} goes into the space itself; give axes as a mapping, or leave it out")
+        raise RoutelineError(
+            f"{next(iter(settings))} goes into the space itself; give axes as a mapping, or leave it out"
+        )
     return space if isinstance(space, Space) else read(os.fspath(space))
 
 
@@ -235,7 +237,9 @@ def _run(
     if folder is not None:
         for name, table in result.reduced.items():
             folder.write_table(name, table)
-        write_json(os.path.join(folder.path, DONE), {"digest": space.digest, "blocks": space.blocks, "points": space.points})
+        write_json(
+            os.path.join(folder.path, DONE), {"digest": space.digest, "blocks": space.blocks, "points": space.points}
+        )
     return result
 
 
@@ -355,7 +359,12 @@ class _Pool:
         """The error means that a worker died, not that the block is bad."""
         if isinstance(error, BrokenProcessPool):
             return self._own
-        return self._client is not None and type(error).__name__ in ("KilledWorker", "CommClosedError", "CancelledError", "FutureCancelledError")
+        return self._client is not None and type(error).__name__ in (
+            "KilledWorker",
+            "CommClosedError",
+            "CancelledError",
+            "FutureCancelledError",
+        )
 
     def _renew(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -370,4 +379,6 @@ def _dask(address: str) -> Any:
     try:
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise RoutelineError(f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`") from None
+        raise RoutelineError(
+            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`"
+        ) from None

@@ -111,7 +111,9 @@ def sensitivity(
     here = _ratios(cell, numbers)
     if not np.isfinite(here[0]):
         why = lower.REASONS[int(lower.direct(cell, numbers, ["reason"])["reason"])]
-        raise RoutelineError(f"R has no value at this point ({why}), so nothing can be said of its sensitivity; change the point")
+        raise RoutelineError(
+            f"R has no value at this point ({why}), so nothing can be said of its sensitivity; change the point"
+        )
     return Sensitivity(
         ratio=float(here[0]), elasticities=elasticities(cell, numbers), swings=swings(model, devices, settings),
         ranking=sobol(cell, numbers, ranges, samples) if ranking else None, settings=dict(settings),
@@ -142,7 +144,10 @@ def _point(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Cell,
 def _ratios(cell: Cell, numbers: Mapping[str, Any]) -> np.ndarray:
     """R at points (arrays of one axis), NaN where it has none."""
     size = max((np.size(v) for v in numbers.values()), default=1)
-    given = {k: np.broadcast_to(np.asarray(v, float), (size,)) if np.size(v) > 1 or size > 1 else float(v) for k, v in numbers.items()}
+    given = {
+        k: np.broadcast_to(np.asarray(v, float), (size,)) if np.size(v) > 1 or size > 1 else float(v)
+        for k, v in numbers.items()
+    }
     found = lower.direct(cell, given, ["ratio"])
     return np.where(np.broadcast_to(found["ratio?"], (size,)), np.broadcast_to(found["ratio"], (size,)), np.nan)
 
@@ -157,7 +162,9 @@ def elasticities(cell: Cell, numbers: Mapping[str, float], step: float = STEP) -
         known = np.isfinite(low) and np.isfinite(high) and ends[1] > ends[0]
         value = float(np.log(high / low) / np.log(ends[1] / ends[0])) if known else None
         out.append(
-            Elasticity(name, at, axes_.AXES[name].unit, value, *(float(r) if np.isfinite(r) else None for r in (low, high)))
+            Elasticity(
+                name, at, axes_.AXES[name].unit, value, *(float(r) if np.isfinite(r) else None for r in (low, high))
+            )
         )
     return tuple(sorted(out, key=lambda e: -abs(e.value) if e.value is not None else math.inf))
 
@@ -167,12 +174,16 @@ def swings(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Swing
     out = []
     for name, choices in CHOICES.items():
         for choice in choices:
-            if settings.get(name) == choice or (name == "dense" and settings.get("dense", choice) not in CHOICES["dense"]):
+            if settings.get(name) == choice or (
+                name == "dense" and settings.get("dense", choice) not in CHOICES["dense"]
+            ):
                 continue
             try:
                 cell, numbers = _point(model, devices, {**settings, name: choice})
                 found = _ratios(cell, numbers)[0]
-                reason = "" if np.isfinite(found) else lower.REASONS[int(lower.direct(cell, numbers, ["reason"])["reason"])]
+                reason = (
+                    "" if np.isfinite(found) else lower.REASONS[int(lower.direct(cell, numbers, ["reason"])["reason"])]
+                )
                 out.append(Swing(name, choice, float(found) if np.isfinite(found) else None, reason))
             except RoutelineError as error:
                 out.append(Swing(name, choice, None, str(error)))

@@ -296,7 +296,9 @@ def cell(space: Space, index: int) -> Cell:
         model = resolve.model(v.pop("model"))
     else:
         if not (shape or swept) and v.get("model") != "synthetic":
-            raise RoutelineError("no model: give an axis model, or a value under [fixed], or the axes of a synthetic one")
+            raise RoutelineError(
+                "no model: give an axis model, or a value under [fixed], or the axes of a synthetic one"
+            )
         v.pop("model", None)
         shape = {k: x if isinstance(x, str) else float(x) for k, x in shape.items()}
         if not swept:
@@ -306,13 +308,17 @@ def cell(space: Space, index: int) -> Cell:
     numbers = {k: float(v.pop(k)) for k in ("memory", "bandwidth", "peak", "link", "nic") if k in v}
     if "basis" in v:
         v["memory"] = v.pop("basis")
-    scenario = resolve.scenario({k: float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else x for k, x in v.items()})
+    scenario = resolve.scenario(
+        {k: float(x) if isinstance(x, (int, float)) and not isinstance(x, bool) else x for k, x in v.items()}
+    )
     opponent = None if scenario.dense in DENSE_SHAPES else resolve.model(scenario.dense)
     if opponent is not None and space.has("q"):
         raise RoutelineError(f"q is implied by the dense model {opponent.name}: leave the axis q out")
     if opponent is None and scenario.q is None and not space.has("q"):
         if model is None or model.name == "synthetic":
-            raise RoutelineError("a synthetic architecture has no evidence on q: give an axis q, or a value under [fixed]")
+            raise RoutelineError(
+                "a synthetic architecture has no evidence on q: give an axis q, or a value under [fixed]"
+            )
         scenario = replace(scenario, q=resolve.number(resolve.q_of(model, scenario))[0])
     routed = resolve.routing(scenario.routing, model) if model is not None else None
     return Cell(model=model, cluster=place, scenario=scenario, opponent=opponent, shape=shape or None if model else shape,

@@ -1,9 +1,9 @@
 """The folder of a run: a manifest, one file a block, results. Files appear whole or not at all.
 
-    out/run.json            what is being computed, its digest, units and assumptions
-    out/blocks/*.parquet    one file a block (or *.npz: partial reductions)
-    out/NAME.parquet        results of reducers, written at the end
-    out/done.json           written last
+out/run.json            what is being computed, its digest, units and assumptions
+out/blocks/*.parquet    one file a block (or *.npz: partial reductions)
+out/NAME.parquet        results of reducers, written at the end
+out/done.json           written last
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class Folder:
                 ) from None
             return None
         except (OSError, ValueError) as error:
-            raise RoutelineError(f"cannot read {MANIFEST} in {shorten(self.path)} ({shorten(error)}); give a new folder") from None
+            raise RoutelineError(
+                f"cannot read {MANIFEST} in {shorten(self.path)} ({shorten(error)}); give a new folder"
+            ) from None
         if found.get("digest") != self.space.digest:
             raise RoutelineError(
                 f"{shorten(self.path)} holds blocks of another run ({shorten(found.get('digest'))}: other axes, settings, "
@@ -136,7 +138,9 @@ class Folder:
         except OSError:
             self._lock.close()
             self._lock = None
-            raise RoutelineError(f"{shorten(self.path)} is in use by another sweep; wait for it or choose another folder") from None
+            raise RoutelineError(
+                f"{shorten(self.path)} is in use by another sweep; wait for it or choose another folder"
+            ) from None
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -286,4 +290,7 @@ def write_rows(
     fields = [pa.field(k, made[k].type, metadata=notes[k]) for k in ordered]
     table = pa.Table.from_arrays([made[k] for k in ordered], schema=pa.schema(fields, metadata=metadata(space)))
     with_dictionary = [k for k in ordered if pa.types.is_dictionary(made[k].type)]
-    write_whole(path, lambda f: pq.write_table(table, f, compression="zstd", compression_level=1, use_dictionary=with_dictionary))
+    write_whole(
+        path,
+        lambda f: pq.write_table(table, f, compression="zstd", compression_level=1, use_dictionary=with_dictionary),
+    )
