@@ -56,8 +56,8 @@ format: $(VENV)/.dev  ## let ruff write the format and the safe fixes
 bench: $(VENV)/.dev  ## timings (no assertions)
 	$(PYTEST) benchmarks --benchmark-only
 
-figures: $(VENV)/.extra-plots  ## the pictures of README and docs, from real runs
-	$(BIN)/routeline plot map DeepSeek-V3 --devices 8xH200 -o docs/figures/verdict.png
+figures: $(VENV)/.dev  ## the pictures of README and docs, from real runs
+	$(BIN)/python docs/figures/make.py
 
 docs: $(VENV)/.dev  ## refresh the outputs pasted into README and docs
 	$(BIN)/python tests/test_docs.py --update
