@@ -181,7 +181,9 @@ class Scenario:
     layout: str = _asked("auto", "", "how devices share the work; auto: best feasible, each side its own")
     routing: str = _asked("uniform", "", "which experts tokens choose")
     redundant: Any = _asked(0.0, "experts", "spare expert slots cluster-wide (EPLB)")
-    tier: str = _asked("auto", "", "bandwidth | ideal | calibrated; auto: calibrated where kernels were measured, else ideal")
+    tier: str = _asked(
+        "auto", "", "bandwidth | ideal | calibrated; auto: calibrated where kernels were measured, else ideal"
+    )
     engine: str = _asked("", "", "serving engine of the calibrated tier; none: the mean of the measured ones")
     dense: str = _asked("same-attention", "", "shape of the matched dense model, or a model's name")
     q: Any = _asked(None, "-", "size multiplier of the matched dense model, or a range 1.5..4; none: from evidence")
