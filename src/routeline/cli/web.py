@@ -15,8 +15,9 @@ from ._options import command
 @click.option(
     "--allow-hub", is_flag=True, help="Let visitors name Hugging Face models, which this machine then fetches."
 )
+@click.option("--silicon", is_flag=True, help="Score predictions on measured rows first and show them (a minute).")
 @click.option("--dry-run", is_flag=True, help="Check that the page can be served, say where, and leave.")
-def web(port: int, address: str, allow_hub: bool, dry_run: bool) -> None:
+def web(port: int, address: str, allow_hub: bool, silicon: bool, dry_run: bool) -> None:
     """Explore in the browser: choose models and devices, see the verdict, numbers and charts follow.
 
     Served to this machine only unless told otherwise; nothing is sent anywhere.
@@ -27,4 +28,4 @@ def web(port: int, address: str, allow_hub: bool, dry_run: bool) -> None:
     shown = f"[{address}]" if ":" in address else address
     click.echo(f"the explorer: http://{shown}:{port}" + ("" if dry_run else "  (Ctrl-C stops it)"))
     if not dry_run:
-        launch.launch(address, port, allow_hub=allow_hub)
+        launch.launch(address, port, allow_hub=allow_hub, silicon=silicon)

@@ -61,7 +61,7 @@ def predicted(result: dict[str, Any], target: str = "tpot") -> Figure:
     )
     return Figure(
         name=target,
-        title=f"Predicted against measured: {len(rows):,} serving points",
+        title=f"Predicted against measured {UNIT[target].split(' [')[0]}: {len(rows):,} serving points",
         note=f"Mean absolute error {found['mape']:.1%}, median {found['median']:.1%}; band: within 20% of the "
         "measurement.",
         caption="Every family is predicted by constants fitted without it (`routeline validate`). Measurements: "
@@ -89,7 +89,7 @@ def penalty(result: dict[str, Any], q: float = 2.0) -> Figure:
         "shape:N",
         sort=shapes,
         scale=alt.Scale(domain=shapes, range=list(theme.SERIES[: len(shapes)])),
-        legend=alt.Legend(title=None),
+        legend=alt.Legend(title=None, columns=2),
     )
     dash = alt.StrokeDash(
         "kind:N",

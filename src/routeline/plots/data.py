@@ -70,7 +70,7 @@ def assumptions(c: Comparison, *, batch: bool = True, context: bool = True, layo
         chosen = [f"{label}: {one.point.layout}" for _, label, one in sides(c) if one.point is not None]
         parts.append(f"layout {short(s.layout)}" + (f" ({'; '.join(chosen)})" if chosen else ""))
     if q:
-        parts.append(f"q = {c.q:.3g}" + (f" ({short(c.q_source, 70)})" if c.q_source else ""))
+        parts.append(f"q = {c.q:.3g}" + (f" ({short(c.q_source, 110)})" if c.q_source else ""))
     return "; ".join(parts) + "."
 
 

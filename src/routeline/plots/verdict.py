@@ -54,8 +54,15 @@ def verdict_map(c: Comparison, x: str = "context", y: str = "batch", points: int
         )
         layers.append(
             alt.Chart(scales.values(rest))
-            .mark_rect()
-            .encode(x=xx, y=yy, color=shade, tooltip=[*tips, alt.Tooltip("state:N", title="memory")], **encode)
+            .mark_rect(strokeWidth=0.7)
+            .encode(
+                x=xx,
+                y=yy,
+                color=shade,
+                stroke=alt.Stroke("state:N", scale=shade["scale"], legend=None),
+                tooltip=[*tips, alt.Tooltip("state:N", title="memory")],
+                **encode,
+            )
         )
     if both:
         colour = alt.Color(

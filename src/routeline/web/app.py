@@ -8,4 +8,4 @@ from routeline.web.views import run
 
 checks.DEBUG_MODE = False  # specifications are validated by the tests; checking them again costs half of an update
 
-run(allow_hub="--allow-hub" in sys.argv)
+run(allow_hub="--allow-hub" in sys.argv, silicon="--silicon" in sys.argv)

@@ -104,15 +104,21 @@ def tidy(every: float = 30.0) -> None:
     threading.Thread(target=run, name="routeline-tidy", daemon=True).start()
 
 
-def launch(address: str, port: int, *, allow_hub: bool = False) -> None:
+def launch(address: str, port: int, *, allow_hub: bool = False, silicon: bool = False) -> None:
     """Serve until interrupted."""
     check(address, port)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)  # few heaps: memory that visitors used goes back when they leave
     from streamlit.web import bootstrap
 
+    if silicon:
+        from .measured import scored
+
+        scored()
     warm()
     tidy()
     options = settings(address, port)
     bootstrap.load_config_options(options)
-    bootstrap.run(str(SCRIPT), False, ["--allow-hub"] if allow_hub else [], options)
+    bootstrap.run(
+        str(SCRIPT), False, [flag for flag, on in (("--allow-hub", allow_hub), ("--silicon", silicon)) if on], options
+    )

@@ -29,16 +29,7 @@ def picture(choice: Choice, found: Comparison, name: str, **options: str) -> Non
     if "refusal" in made:
         st.info(md(made["refusal"]), icon=":material/block:")
         return
-    st.subheader(md(made["title"]), anchor=False)
-    if made["note"]:
-        st.markdown(md(made["note"]))
-    specs = made["specs"]
-    places: Sequence[Any] = st.columns(min(made["columns"], len(specs))) if made["columns"] > 1 else [st] * len(specs)
-    for i, spec in enumerate(specs):
-        sized = {k: v for k, v in spec.items() if k != "width"} | FITTED
-        place = places[i % len(places)]
-        place.vega_lite_chart(spec=sized, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
-    st.caption(md(made["caption"]))
+    figure(made, name)
     st.download_button(
         "PNG",
         data=lambda: answers.png(name, found, **options),
@@ -49,6 +40,20 @@ def picture(choice: Choice, found: Comparison, name: str, **options: str) -> Non
         icon=":material/download:",
         type="tertiary",
     )
+
+
+def figure(made: dict[str, Any], name: str) -> None:
+    """Title, reading note, panels and caption of a chart."""
+    st.subheader(md(made["title"]), anchor=False)
+    if made["note"]:
+        st.markdown(md(made["note"]))
+    specs = made["specs"]
+    places: Sequence[Any] = st.columns(min(made["columns"], len(specs))) if made["columns"] > 1 else [st] * len(specs)
+    for i, spec in enumerate(specs):
+        sized = {k: v for k, v in spec.items() if k != "width"} | FITTED
+        place = places[i % len(places)]
+        place.vega_lite_chart(spec=sized, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
+    st.caption(md(made["caption"]))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

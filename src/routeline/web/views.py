@@ -190,7 +190,7 @@ def quality() -> None:
             table(("benchmark", "dense models", "q", "class", "use", "note"), rows)
 
 
-def silicon() -> None:
+def accuracy_view() -> None:
     """How far predictions are from measurements."""
     st.title("How accurate is this?", anchor=False)
     choice, found = asked()
@@ -198,10 +198,10 @@ def silicon() -> None:
         st.markdown(f"**This answer.** {md(accuracy(found))}")
     from . import measured
 
-    measured.show(choice)
+    measured.show(choice, silicon=st.session_state["silicon"])
 
 
-def run(*, allow_hub: bool) -> None:
+def run(*, allow_hub: bool, silicon: bool = False) -> None:
     """Draw the page the visitor is on."""
     from .controls import sidebar
 
@@ -211,11 +211,12 @@ def run(*, allow_hub: bool) -> None:
             st.Page(compare, title="Compare", url_path="compare", default=True, icon=":material/compare_arrows:"),
             st.Page(verdict_map, title="Verdict map", url_path="map", icon=":material/map:"),
             st.Page(quality, title="Quality evidence", url_path="quality", icon=":material/school:"),
-            st.Page(silicon, title="Accuracy", url_path="accuracy", icon=":material/memory:"),
+            st.Page(accuracy_view, title="Accuracy", url_path="accuracy", icon=":material/memory:"),
         ],
         position="top",
     )
     st.session_state["allow_hub"] = allow_hub
+    st.session_state["silicon"] = silicon
     try:
         st.session_state["choice"] = sidebar(allow_hub=allow_hub)
         page.run()
