@@ -27,7 +27,8 @@ from routeline.sweep.program import TILE
 
 OUTPUTS = ["ratio", "reuse_penalty", "headroom_gain", "moe_batch", "dense_batch", "moe_step", "dense_step", "touched"]
 FEW = {
-    "context": {"from": "4k", "to": "128k", "n": 20, "scale": "log"}, "utilisation": {"from": 0.85, "to": 0.95, "n": 10},
+    "context": {"from": "4k", "to": "128k", "n": 20, "scale": "log"},
+    "utilisation": {"from": 0.85, "to": 0.95, "n": 10},
     "memory": {"from": "130GB", "to": "200GB", "n": 10}, "q": {"from": 1.5, "to": 6, "n": 64},
     "bandwidth": {"from": "3TB/s", "to": "6TB/s", "n": 128},
 }  # fmt: skip
@@ -38,22 +39,25 @@ EVERY = {
 }  # fmt: skip
 """All but q enter the largest batch of both sides and through it every term; q enters every term of its side."""
 NAMES = {
-    "model": ["DeepSeek-V3", "Qwen3-235B-A22B", "Mixtral-8x22B", "Kimi-K2"], "layout": ["pooled", "tp8", "tp4", "tp2", "pp2"],
-    "context": {"from": "1k", "to": "32k", "n": 24, "scale": "log"}, "utilisation": {"from": 0.8, "to": 0.95, "n": 40},
-    "q": {"from": 1.5, "to": 6, "n": 100},
+    "model": ["DeepSeek-V3", "Qwen3-235B-A22B", "Mixtral-8x22B", "Kimi-K2"],
+    "layout": ["pooled", "tp8", "tp4", "tp2", "pp2"],
+    "context": {"from": "1k", "to": "32k", "n": 50, "scale": "log"}, "utilisation": {"from": 0.8, "to": 0.95, "n": 100},
+    "q": {"from": 1.5, "to": 6, "n": 200},
 }  # fmt: skip
 DEVICE = {"devices": "8xH200", "weights": "fp8", "outputs": OUTPUTS}
+V3 = {"model": "DeepSeek-V3"}
+SMALL = {k: FEW[k] for k in ("context", "utilisation", "q")}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "some axes enter few terms, bandwidth": (FEW, {"tier": "bandwidth", "layout": "pooled", "model": "DeepSeek-V3"}, "100 (stretch 200)"),
-    "some axes enter few terms, ideal": (FEW, {"tier": "ideal", "layout": "pooled", "model": "DeepSeek-V3"}, "100 (stretch 200)"),
-    "some axes enter few terms, dp8,ep8": (FEW, {"tier": "ideal", "layout": "dp8,ep8", "model": "DeepSeek-V3"}, "100 (stretch 200)"),
-    "every axis enters every term, bandwidth": (EVERY, {"tier": "bandwidth", "layout": "pooled", "model": "DeepSeek-V3"}, "70 (stretch 120)"),
-    "every axis enters every term, ideal": (EVERY, {"tier": "ideal", "layout": "pooled", "model": "DeepSeek-V3"}, "70 (stretch 120)"),
-    "every axis enters every term, dp8,ep8": (EVERY, {"tier": "ideal", "layout": "dp8,ep8", "model": "DeepSeek-V3"}, "70 (stretch 120)"),
+    "some axes enter few terms, bandwidth": (FEW, {"tier": "bandwidth", "layout": "pooled"} | V3, "100 (stretch 200)"),
+    "some axes enter few terms, ideal": (FEW, {"tier": "ideal", "layout": "pooled"} | V3, "100 (stretch 200)"),
+    "some axes enter few terms, dp8,ep8": (FEW, {"tier": "ideal", "layout": "dp8,ep8"} | V3, "100 (stretch 200)"),
+    "every axis enters every term, floor": (EVERY, {"tier": "bandwidth", "layout": "pooled"} | V3, "70 (stretch 120)"),
+    "every axis enters every term, ideal": (EVERY, {"tier": "ideal", "layout": "pooled"} | V3, "70 (stretch 120)"),
+    "every axis enters every term, dp8,ep8": (EVERY, {"tier": "ideal", "layout": "dp8,ep8"} | V3, "70 (stretch 120)"),
     "layouts and named models, ideal": (NAMES, {"tier": "ideal", "extend_context": True}, "20"),
-    "calibrated tier, few": (FEW, {"tier": "calibrated", "layout": "dp8,ep8", "model": "DeepSeek-V3"}, "20"),
-    "calibrated tier, every": (EVERY, {"tier": "calibrated", "layout": "tp8", "model": "DeepSeek-V3"}, "20"),
-    "auto layout, ideal": ({k: FEW[k] for k in ("context", "utilisation", "q")}, {"tier": "ideal", "layout": "auto", "model": "DeepSeek-V3"}, "none"),
+    "calibrated tier, few": (FEW, {"tier": "calibrated", "layout": "dp8,ep8"} | V3, "20"),
+    "calibrated tier, every": (EVERY, {"tier": "calibrated", "layout": "tp8"} | V3, "20"),
+    "auto layout, ideal": (SMALL, {"tier": "ideal", "layout": "auto"} | V3, "none"),
 }  # fmt: skip
 
 
@@ -82,13 +86,12 @@ def least_bytes(space: Space) -> float:
 
 
 def _work(space: Space, part: int, of: int, start: Any, results: Any) -> None:
-    for b in range(part, space.blocks, of):
-        if b % len(space.ranges) == part % len(space.ranges):
-            prepared(space, space.cell_at(b))
-    next(iter(run(space, part % space.blocks)))
+    """Blocks of whole cells where there are several, else every other block; tracing of several cells is timed too."""
+    mine = [b for b in range(space.blocks) if (space.cell_at(b) if space.cells > 1 else b) % of == part]
+    next(iter(run(space, mine[0])))
     start.wait()
     cpu, wall, points = time.process_time(), time.perf_counter(), 0
-    for b in range(part, space.blocks, of):
+    for b in mine:
         for tile in run(space, b):
             points += tile.points
     results.put((points, time.process_time() - cpu, time.perf_counter() - wall))
@@ -111,9 +114,7 @@ def measure(space: Space, workers: int) -> tuple[float, float]:
 def report(write: Callable[[str], Any] = print, runs: int = 5, only: str = "") -> list[dict[str, Any]]:
     """Median, lowest and highest of `runs` for every case, interleaved with the triad."""
     cores = os.cpu_count() or 1
-    write(
-        f"{cores} cores; M complete scenarios per second; medians of {runs} (lowest..highest); load {os.getloadavg()[0]:.1f}"
-    )
+    write(f"{cores} cores; M complete scenarios/s; medians of {runs} (lowest..highest); load {os.getloadavg()[0]:.1f}")
     rows = []
     for name, (axes, settings, target) in CASES.items():
         if only not in name:
@@ -135,9 +136,10 @@ def report(write: Callable[[str], Any] = print, runs: int = 5, only: str = "") -
             }
         )
         write(
-            f"{name:42s} {space.points:9.3g} points  wall {statistics.median(wall):6.1f} ({min(wall):.0f}..{max(wall):.0f})  "
-            f"CPU x {cores} cores {statistics.median(cpu) * cores:6.1f}  target {target}; L2 triad {statistics.median(moved) / 1e9:.0f} GB/s "
-            f"a core would allow {limit * cores:.0f} for the same calls; load {os.getloadavg()[0]:.1f}"
+            f"{name:42s} wall {statistics.median(wall):6.1f} ({min(wall):.0f}..{max(wall):.0f})  "
+            f"CPU x {cores} cores {statistics.median(cpu) * cores:6.1f}  target {target}; "
+            f"triad {statistics.median(moved) / 1e9:.0f} GB/s a core in L2 would allow {limit * cores:.0f}; "
+            f"load {os.getloadavg()[0]:.1f}"
         )
     return rows
 
@@ -146,7 +148,8 @@ def billion(write: Callable[[str], Any] = print, scale: float = 1.0) -> float:
     """10**9 points reduced: verdict map, best per group, statistics. Returns seconds of wall time."""
     n = max(1, round(125 * scale))
     space = make(
-        {"context": {"from": "4k", "to": "128k", "n": n, "scale": "log"}, "utilisation": {"from": 0.85, "to": 0.95, "n": 25},
+        {"context": {"from": "4k", "to": "128k", "n": n, "scale": "log"},
+         "utilisation": {"from": 0.85, "to": 0.95, "n": 25},
          "memory": {"from": "130GB", "to": "200GB", "n": 25}, "q": {"from": 1.5, "to": 6, "n": 100},
          "bandwidth": {"from": "3TB/s", "to": "6TB/s", "n": 128}},
         model="DeepSeek-V3", devices="8xH200", weights="fp8", tier="ideal", layout="pooled",
@@ -161,12 +164,15 @@ def billion(write: Callable[[str], Any] = print, scale: float = 1.0) -> float:
 
     thread = threading.Thread(target=watch)
     thread.start()
+    before = os.times()
     found = sweep(space, workers=os.cpu_count() or 1)
+    after = os.times()
     stop.set()
     thread.join()
+    cpu = sum(after[:4]) - sum(before[:4])
     write(
-        f"{space.points:.4g} points reduced in {found.seconds:.1f} s wall ({found.rate / 1e6:.0f} M/s), at most {peak[0] / 1e6:.0f} MB "
-        f"over all processes; target 25 s, 1000 MB; load {os.getloadavg()[0]:.1f}"
+        f"{space.points:.4g} points reduced in {found.seconds:.1f} s wall ({found.rate / 1e6:.0f} M/s), {cpu:.0f} s of CPU, at most "
+        f"{peak[0] / 1e6:.0f} MB over all processes; target 25 s, 1000 MB; load {os.getloadavg()[0]:.1f}"
     )
     return found.seconds
 

@@ -81,13 +81,12 @@ def test_points_of_random_spaces_equal_compare(seed, many):
     chance = random.Random(100 * many + seed)
     space = random_space(chance, many)
     if space is None or space.points > 3e5:
-        space = make({"context": [1024.0, 9000.0], "q": [2.0, 3.0]}, model="DeepSeek-V3", devices="8xH200", weights="fp8",
-                     outputs=OUTPUTS)  # fmt: skip
+        space = make({"context": [1024.0, 9000.0], "q": [2.0, 3.0]}, model="DeepSeek-V3", devices="8xH200",
+                     weights="fp8", outputs=OUTPUTS)  # fmt: skip
+    index = {a.name: 0 for a in space.axes}
     try:
         check(space, chance, 6)
-    except RoutelineError as error:
-        assert str(error)  # a whole space refused: in one sentence, as compare refuses it
-        index = {a.name: 0 for a in space.axes}
+    except RoutelineError:  # a whole space refused, as compare refuses its points
         with pytest.raises(RoutelineError):
             spot.comparison(space, index)
 
@@ -138,7 +137,7 @@ def test_the_worked_table_of_the_model_text():
     """model.md section 7, row 1 and 5, read off a sweep."""
     settings = {"model": "DeepSeek-V3", "tier": "bandwidth", "layout": "pooled", "basis": "marketed", "context": "128k"}
     one = sweep({"utilisation": [0.95, 0.9], "q": [2.0, 4.5]}, devices="8xMI300X", weights="bf16", cache="bf16",
-                outputs=["ratio", "reuse_penalty", "headroom_gain", "moe_batch", "dense_batch"], **settings)  # fmt: skip
+                outputs=["ratio", "reuse_penalty", "moe_batch", "dense_batch"], **settings)  # fmt: skip
     assert one.arrays["ratio"].round(2).tolist() == [[4.53, pytest.approx(3.87, abs=0.01)], [5.45, 4.62]]
     assert one.arrays["moe_batch"][:, 0].tolist() == [12, 4]
     assert one.arrays["dense_batch"].tolist() == [[142, pytest.approx(121, abs=2)], [133, 113]]

@@ -79,5 +79,5 @@ def test_killed_workers_cost_time_and_nothing_else(cluster, tmp_path, given):
 
 def test_no_scheduler_is_one_sentence():
     pytest.importorskip("distributed")
-    with pytest.raises(RoutelineError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(RoutelineError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         sweep(small(), cluster="tcp://127.0.0.1:9")

@@ -131,9 +131,10 @@ def test_elasticities_are_slopes_of_compare():
 def test_the_ranking_adds_up_and_puts_q_first():
     pytest.importorskip("SALib")
     s = sensitivity("DeepSeek-V3", "8xH200", context="32k", weights="fp8", q=4.5, tier="ideal", samples=256,
-                    ranges={"q": (2, 10), "bandwidth": ("4TB/s", "4.8TB/s"), "overhead": ("1GB", "1.2GB")}, overhead="1GB")  # fmt: skip
+                    overhead="1GB",
+                    ranges={"q": (2, 10), "bandwidth": ("4TB/s", "4.8TB/s"), "overhead": ("1GB", "1.2GB")})  # fmt: skip
     total = {k: v for k, (v, _) in s.ranking.total.items()}
-    assert list(total)[0] == "q"
+    assert next(iter(total)) == "q"
     assert total["q"] > 0.95
     assert sum(v for v, _ in s.ranking.first.values()) == pytest.approx(1.0, abs=0.1)
     assert s.ranking.unfit == 0.0
@@ -150,7 +151,8 @@ def test_where_a_side_does_not_fit_the_ranking_is_of_who_leads():
 @pytest.mark.parametrize(
     ("given", "message"),
     [({"ranges": {"q": (3, 2), "context": (1, 2)}}, "not below"), ({"ranges": {"q": (2, 3)}}, "at least two"),
-     ({"ranges": {"nic": ("1GB/s", "2GB/s"), "q": (2, 3)}}, "unknown number to vary"), ({"samples": 100}, "power of two"),
+     ({"ranges": {"nic": ("1GB/s", "2GB/s"), "q": (2, 3)}}, "unknown number to vary"),
+     ({"samples": 100}, "power of two"),
      ({"weights": "bf16"}, "R has no value at this point \\(moe does not fit\\)")],
 )  # fmt: skip
 def test_bad_analyses_are_refused(given, message):

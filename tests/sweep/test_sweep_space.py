@@ -9,11 +9,13 @@ from routeline.sweep.plan import plan
 from routeline.sweep.program import tiles
 
 BASE = {"model": "DeepSeek-V3", "devices": "8xH200", "weights": "fp8", "layout": "pooled", "q": 2.0}
+NO_Q = {k: v for k, v in BASE.items() if k != "q"}
 
 
 def test_values_carry_units_and_ranges_are_spread():
-    space = make({"context": ["8k", 131072], "bandwidth": ["3.35 TB/s"], "memory": {"from": "80GB", "to": "160GB", "step": "40GB"},
-                  "q": {"from": 1, "to": 16, "n": 5, "scale": "log"}}, **{k: v for k, v in BASE.items() if k != "q"})  # fmt: skip
+    space = make({"context": ["8k", 131072], "bandwidth": ["3.35 TB/s"],
+                  "memory": {"from": "80GB", "to": "160GB", "step": "40GB"},
+                  "q": {"from": 1, "to": 16, "n": 5, "scale": "log"}}, **NO_Q)  # fmt: skip
     assert space.axis("context").values == (8192.0, 131072.0)
     assert space.axis("bandwidth").values == (3.35e12,)
     assert space.axis("memory").values == (80e9, 120e9, 160e9)
@@ -46,7 +48,7 @@ def test_memory_is_a_basis_or_a_number():
         ({"context": {"from": 1}}, {}, "needs from, to"),
         ({"context": {"from": 10, "to": 1, "n": 3}}, {}, "above"),
         ({"context": {"from": 1, "to": 5, "n": 0}}, {}, "n must be"),
-        ({"context": {"from": 1, "to": 5, "n": 3, "sale": "log"}}, {}, "unknown key of axis context 'sale'; close: scale"),
+        ({"context": {"from": 1, "to": 5, "n": 3, "sale": "log"}}, {}, "unknown key of axis context 'sale'"),
         ({"context": {"from": 1, "to": 5, "n": 3, "scale": "cubic"}}, {}, "linear or log"),
         ({"context": [1]}, {"outputs": ["ration"]}, "unknown output 'ration'; close: ratio"),
         ({"context": [1]}, {"outputs": []}, "no outputs"),
@@ -110,7 +112,8 @@ def test_a_file_says_the_same_as_keywords(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[axes", "not valid TOML"), ("x = 1", "unknown section"), ("axes = 3", "must be a table"), ("", "has no \\[axes\\]"),
+    [("[axes", "not valid TOML"), ("x = 1", "unknown section"), ("axes = 3", "must be a table"),
+     ("", "has no \\[axes\\]"),
      ("outputs = 'ratio'\n[axes]\nq=[1]", "list of names"), ("limit = 'x'\n[axes]\nq=[1]", "must be a number")],
 )  # fmt: skip
 def test_bad_files_are_refused(tmp_path, text, message):

@@ -134,7 +134,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(tmp_path, monkeypatch, given):
     for round_ in range(3):
         left[0] = 4
         monkeypatch.setattr(store, "write_whole", full)
-        with pytest.raises(RoutelineError, match="disk of .* is full; .* --resume"):
+        with pytest.raises(RoutelineError, match=r"disk of .* is full; .* --resume"):
             sweep(space, out=rough, resume=round_ > 0, workers=1)
         monkeypatch.setattr(os, "fsync", sync)
         assert len(list((rough / "blocks").iterdir())) == 4 * (round_ + 1)
@@ -166,7 +166,7 @@ def test_folders_are_never_overwritten(tmp_path):
         sweep(small(), out=out)
     for other in (small(tier="bandwidth"), small(outputs=["ratio"]), small(block=2**13), small(reduce=REDUCE)):
         for resume in (True, False):
-            with pytest.raises(RoutelineError, match="another run .* nothing was overwritten"):
+            with pytest.raises(RoutelineError, match=r"another run .* nothing was overwritten"):
                 sweep(other, out=out, resume=resume)
     assert files(out) == before
     full = tmp_path / "full"

@@ -17,7 +17,7 @@ SKIP = ("tpot", "input", "output", "prefix_hit", "ignore_fit")
 @devices_option
 @scenario_options(*SKIP)
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LOW:HIGH",
-              help="Vary NAME over LOW..HIGH, e.g. q=2:10 or context=8k:128k; repeat. Default: stated ranges of every number.")  # fmt: skip
+              help="Vary NAME over LOW..HIGH, e.g. q=2:10, context=8k:128k; repeat. Default: stated ranges.")  # fmt: skip
 @click.option(
     "--samples", type=int, default=512, show_default=True, help="Base samples of the Sobol design, a power of two."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -193,7 +194,7 @@ def _text(value: Any, number: Any) -> str:
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float):
-        return "-" if value != value else number(value)
+        return "-" if math.isnan(value) else number(value)
     return str(value)
 
 
@@ -201,7 +202,7 @@ def _outputs(out: Any, result: Any, number: Any) -> None:
     """The first points of a sweep kept in memory, and the range of every output."""
     import numpy as np
 
-    from ..sweep.lower import OUTPUTS
+    from ..sweep.outputs import OUTPUTS
 
     axes, names = result.space.axes, list(result.arrays)
     shape = tuple(len(a) for a in axes)

@@ -15,7 +15,7 @@ import types
 from typing import Any
 
 from .axes import AXES, Axis
-from .lower import OUTPUTS
+from .outputs import OUTPUTS
 from .run import Result, sweep
 from .space import Space, make, read
 

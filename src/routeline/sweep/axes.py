@@ -45,7 +45,9 @@ AXES: dict[str, Kind] = {
     "model": _name("the MoE: catalogue name, config.json or Hugging Face id"),
     "devices": _name("cluster: 8xH200, 2x8xH100"),
     "device": _name("device of the cluster, with the axis count"),
-    "count": Kind(role="name", what="devices in the cluster, with the axis device", unit="devices", low=1, high=1e7, whole=True),
+    "count": Kind(
+        role="name", what="devices in the cluster, with the axis device", unit="devices", low=1, high=1e7, whole=True
+    ),
     "layout": _name("auto, pooled, tp8, 'dp8,ep8'"),
     "weights": _name("stored weight format"),
     "cache": _name("cache format"),
@@ -74,7 +76,7 @@ AXES: dict[str, Kind] = {
     "experts": _shape("routed experts per MoE layer", 1, 1e6),
     "top_k": _shape("experts per token", 1, 1e6),
     "expert_width": _shape("intermediate width of one expert", 1, 1e7),
-    "granularity": Kind(role="shape", what="every expert cut into this many, as many times more chosen", unit="-", low=1, high=1e4, whole=True),
+    "granularity": _shape("every expert cut into this many, as many times more chosen", 1, 1e4),
     "shared_experts": _shape("experts every token takes", 0, 1e4),
     "layers": _shape("layers, all MoE except dense_layers", 1, 1e5),
     "dense_layers": _shape("leading layers with a dense FFN of the active width", 0, 1e5),
@@ -86,7 +88,7 @@ AXES: dict[str, Kind] = {
     "vocab": _shape("vocabulary", 1, 1e8, "count"),
 }  # fmt: skip
 
-SHAPES = tuple(n for n, k in AXES.items() if k.role == "shape") + ("attention",)
+SHAPES = (*(n for n, k in AXES.items() if k.role == "shape"), "attention")
 NUMBERS = tuple(n for n, k in AXES.items() if k.role == "number")
 
 OTHER_NAMES = {"expert-width": "expert_width", "top-k": "top_k", "cluster": "devices", "prefix_hits": "prefix_hit",

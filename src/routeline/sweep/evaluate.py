@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import RoutelineError
-from . import lower, space as spaces
+from . import lower, outputs
+from . import space as spaces
+from .compiler import compile_
 from .graph import NotTraceable
-from .lower import OUTPUTS, REASONS, VERDICTS
-from .program import TILE, Program, compile_
+from .lower import REASONS, VERDICTS
+from .outputs import OUTPUTS
+from .program import TILE, Program
 from .space import Space
 
 KEEP = 4
@@ -69,7 +72,7 @@ class _Direct:
         for i, name in enumerate(self.order):
             values = self.grids[name][tuple(s if i == j else slice(None) for j, s in enumerate(box))]
             numbers[name] = values if self.grids[name].size > 1 else float(values.reshape(-1)[0])
-        return lower.direct(self.cell, numbers, self.names)
+        return outputs.direct(self.cell, numbers, self.names)
 
 
 def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
@@ -81,10 +84,10 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
         try:
             if _better_direct(space, found):
                 raise NotTraceable("few points")
-            traced, outputs = lower.trace(
+            traced, made = outputs.trace(
                 found, space.grids(), len(space.numeric), space.outputs, int(math.prod(space.shape))
             )
-            return compile_(traced, space.shape, outputs)
+            return compile_(traced, space.shape, made)
         except NotTraceable:
             made = _Direct(found, space, space.outputs)
             made.run(tuple(slice(0, 1) for _ in space.numeric))

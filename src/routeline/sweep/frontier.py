@@ -17,9 +17,9 @@ import numpy as np
 
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
-from . import lower
+from . import lower, outputs
 from . import space as spaces
-from .lower import OUTPUTS
+from .outputs import OUTPUTS
 from .space import Space
 
 SCAN = 65
@@ -93,20 +93,20 @@ def frontier(
     if output not in OUTPUTS or OUTPUTS[output].labels:
         known = [n for n, o in OUTPUTS.items() if not o.labels]
         raise UnknownName("output of a frontier", output, known)
-    ends = tuple(axes_.make(name, [end]).values[0] for end in (low, high))
-    if not ends[0] < ends[1]:
+    first, last = (float(axes_.make(name, [end]).values[0]) for end in (low, high))
+    if not first < last:
         raise RoutelineError(f"a frontier needs low < high, not {low} and {high}")
-    if scale not in ("log", "linear") or (scale == "log" and ends[0] <= 0):
+    if scale not in ("log", "linear") or (scale == "log" and first <= 0):
         raise RoutelineError("scale must be log (from above 0) or linear")
     if not 3 <= scan <= 10_000:
         raise RoutelineError(f"scan must be between 3 and 10,000 points, not {scan}")
-    space = spaces.make({**axes, name: list(ends)}, outputs=[output], **fixed)
+    space = spaces.make({**axes, name: [first, last]}, outputs=[output], **fixed)
     if any(a.name == name for a in space.looped):
         raise RoutelineError(f"{name} changes which layouts exist here; sweep over its values instead")
     if space.points / 2 * scan > POINTS * 16:
         raise RoutelineError(f"a frontier over {space.points / 2:.3g} combinations is too large; shorten an axis")
-    grid = np.geomspace(*ends, scan) if scale == "log" else np.linspace(*ends, scan)
-    grid[0], grid[-1] = ends
+    grid = np.geomspace(first, last, scan) if scale == "log" else np.linspace(first, last, scan)
+    grid[0], grid[-1] = first, last
     if kind.whole:
         grid = np.unique(np.rint(grid))
     return _solve(space, name, output, level, grid, scale, kind.whole)
@@ -160,7 +160,7 @@ class _Search:
         parts = []
         for start in range(0, row.size, 2**16):
             r, v = row[start : start + 2**16], x[start : start + 2**16]
-            found = lower.direct(self.cell, {**{k: f[r] for k, f in self.flat.items()}, self.along: v}, self.wanted)
+            found = outputs.direct(self.cell, {**{k: f[r] for k, f in self.flat.items()}, self.along: v}, self.wanted)
             ok = np.broadcast_to(found[f"{self.output}?"], r.shape)
             y = np.where(ok, np.broadcast_to(found[self.output], r.shape), np.nan)
             parts.append((y, *(np.broadcast_to(np.asarray(found[n], float), r.shape) for n in self.wanted[1:])))
@@ -308,8 +308,7 @@ def smallest_clusters(
     Raises:
         RoutelineError: unknown names, bad values, or settings that no count can satisfy.
     """
-    from ..devices import make_cluster, node_limit, resolve_device
-    from ..devices import load_device
+    from ..devices import load_device, make_cluster, node_limit, resolve_device
 
     lengths = axes_.make("context", context).values
     wanted = axes_.make("batch", concurrency).values

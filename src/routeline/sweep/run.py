@@ -21,7 +21,8 @@ import numpy as np
 
 from ..errors import RoutelineError
 from . import evaluate, reduce
-from .lower import OUTPUTS
+from .outputs import OUTPUTS
+from .reducer import axis_values
 from .space import Space, make, read
 from .store import DONE, Folder, column_notes, write_json
 
@@ -69,7 +70,7 @@ class Result:
             raise RoutelineError("a Dataset needs xarray; pip install 'routeline[sweep]'") from None
         dims = [a.name for a in self.space.axes]
         notes = column_notes(self.space)
-        coords = {a.name: (a.name, reduce.axis_values(a), notes[a.name]) for a in self.space.axes}
+        coords = {a.name: (a.name, axis_values(a), notes[a.name]) for a in self.space.axes}
         data = {}
         for n, v in self.arrays.items():
             coded = bool(OUTPUTS[n].labels)
@@ -166,7 +167,8 @@ def sweep(
         raise RoutelineError(f"workers must be between 1 and 4096, not {workers}")
     if out is None and not asked.reducers and asked.points * 8.0 * len(asked.outputs) > FITS:
         raise RoutelineError(
-            f"{asked.points:.3g} points of {len(asked.outputs)} outputs do not fit memory; give an output folder (-o), or reduce"
+            f"{asked.points:.3g} points of {len(asked.outputs)} outputs do not fit memory; "
+            "give an output folder (-o), or reduce"
         )
     evaluate.preflight(asked)
     folder = Folder(os.fspath(out), asked) if out is not None else None
@@ -297,8 +299,8 @@ def _in_order(
                     tries[b] = tries.get(b, 0) + 1
                     if tries[b] > RETRIES:
                         raise RoutelineError(
-                            f"workers died {tries[b]} times on block {b}: too little memory?; finished blocks are kept, "
-                            "run again with --resume"
+                            f"workers died {tries[b]} times on block {b}: too little memory?; finished blocks are "
+                            "kept, run again with --resume"
                         ) from None
                     queue.append(b)
                     continue

@@ -15,7 +15,7 @@ import numpy as np
 from ..compare import network
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
-from . import lower
+from . import lower, outputs
 from . import space as spaces
 from .lower import Cell
 
@@ -110,7 +110,7 @@ def sensitivity(
     cell, numbers = _point(model, devices, settings)
     here = _ratios(cell, numbers)
     if not np.isfinite(here[0]):
-        why = lower.REASONS[int(lower.direct(cell, numbers, ["reason"])["reason"])]
+        why = lower.REASONS[int(outputs.direct(cell, numbers, ["reason"])["reason"])]
         raise RoutelineError(
             f"R has no value at this point ({why}), so nothing can be said of its sensitivity; change the point"
         )
@@ -148,7 +148,7 @@ def _ratios(cell: Cell, numbers: Mapping[str, Any]) -> np.ndarray:
         k: np.broadcast_to(np.asarray(v, float), (size,)) if np.size(v) > 1 or size > 1 else float(v)
         for k, v in numbers.items()
     }
-    found = lower.direct(cell, given, ["ratio"])
+    found = outputs.direct(cell, given, ["ratio"])
     return np.where(np.broadcast_to(found["ratio?"], (size,)), np.broadcast_to(found["ratio"], (size,)), np.nan)
 
 
@@ -182,7 +182,9 @@ def swings(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Swing
                 cell, numbers = _point(model, devices, {**settings, name: choice})
                 found = _ratios(cell, numbers)[0]
                 reason = (
-                    "" if np.isfinite(found) else lower.REASONS[int(lower.direct(cell, numbers, ["reason"])["reason"])]
+                    ""
+                    if np.isfinite(found)
+                    else lower.REASONS[int(outputs.direct(cell, numbers, ["reason"])["reason"])]
                 )
                 out.append(Swing(name, choice, float(found) if np.isfinite(found) else None, reason))
             except RoutelineError as error:
@@ -281,7 +283,7 @@ def _outcomes(cell: Cell, numbers: Mapping[str, Any]) -> np.ndarray:
     """Columns R (NaN where it has none) and "dense leads" (1 where R > 1 or only the dense model fits)."""
     size = max(np.size(v) for v in numbers.values())
     given = {k: np.broadcast_to(np.asarray(v, float), (size,)) for k, v in numbers.items()}
-    found = lower.direct(cell, given, ["ratio", "reason"])
+    found = outputs.direct(cell, given, ["ratio", "reason"])
     ok = np.broadcast_to(found["ratio?"], (size,))
     ratio = np.where(ok, np.broadcast_to(found["ratio"], (size,)), np.nan)
     reason = np.broadcast_to(np.asarray(found["reason"]), (size,))

@@ -22,9 +22,10 @@ from ..errors import RoutelineError, UnknownName, shorten
 from ..hardware import Cluster
 from ..scenario import Scenario
 from . import axes as axes_
-from . import lower, reduce, synthetic
+from . import reduce, synthetic
 from .axes import AXES, Axis
-from .lower import OUTPUTS, Cell
+from .lower import Cell
+from .outputs import OUTPUTS
 from .program import TILE, tiles
 
 BLOCK = 2**20
@@ -64,7 +65,8 @@ class Space:
             raise RoutelineError(f"no outputs asked for; give at least one of {', '.join(list(OUTPUTS)[:6])}, ...")
         if self.points > self.limit:
             raise RoutelineError(
-                f"the space holds {self.points:.3g} points, over the limit of {self.limit:.3g}; shorten an axis or raise the limit"
+                f"the space holds {self.points:.3g} points, over the limit of {self.limit:.3g}; "
+                "shorten an axis or raise the limit"
             )
         if not 2**10 <= self.block <= 2**26:
             raise RoutelineError(f"a block holds between 1,024 and 67,108,864 points, not {self.block}")
@@ -110,7 +112,7 @@ class Space:
 
     @cached_property
     def numeric(self) -> tuple[Axis, ...]:
-        """Axes broadcast over, in the order blocks run through them: a long axis last, the one quantiles need after it."""
+        """Axes broadcast over, in the order blocks run through them: last the one quantiles need, or a long one."""
         names = {a.name for a in self.looped}
         kept = [a for a in self.axes if a.name not in names]
         over = reduce.innermost(self)
@@ -231,9 +233,9 @@ def make(
         if plain not in _FIXED:
             raise UnknownName("setting", name, _FIXED, "docs/sweep.md lists them")
         if plain in AXES and not (plain == "memory" and value in ("usable", "marketed")):
-            one = axes_.make(plain, [value])
-            plain, value = one.name, one.values[0]
-        settled["basis" if plain == "memory" and isinstance(value, str) else plain] = value
+            settled[plain] = axes_.make(plain, [value]).values[0]
+        else:
+            settled["basis" if plain == "memory" else plain] = value
     wanted = tuple(dict.fromkeys(outputs)) if outputs is not None else DEFAULT_OUTPUTS
     return Space(made, settled, wanted, dict(reduce or {}), block, limit)
 
@@ -291,7 +293,8 @@ def cell(space: Space, index: int) -> Cell:
     if "model" in v and v["model"] != "synthetic":
         if shape or swept:
             raise RoutelineError(
-                f"{next(iter(swept or shape))} describes a synthetic architecture; leave it out, or use model = 'synthetic'"
+                f"{next(iter(swept or shape))} describes a synthetic architecture; leave it out, "
+                "or use model = 'synthetic'"
             )
         model = resolve.model(v.pop("model"))
     else:
@@ -321,7 +324,7 @@ def cell(space: Space, index: int) -> Cell:
             )
         scenario = replace(scenario, q=resolve.number(resolve.q_of(model, scenario))[0])
     routed = resolve.routing(scenario.routing, model) if model is not None else None
-    return Cell(model=model, cluster=place, scenario=scenario, opponent=opponent, shape=shape or None if model else shape,
+    return Cell(model=model, cluster=place, scenario=scenario, opponent=opponent, shape=None if model else shape,
                 routed=routed, numbers=numbers)  # fmt: skip
 
 
@@ -353,4 +356,4 @@ def every_cell(space: Space) -> Iterator[tuple[int, dict[str, Any]]]:
         yield i, space.names_of(i)
 
 
-__all__ = ["Space", "cell", "lower", "make", "point", "read"]
+__all__ = ["Space", "cell", "make", "point", "read"]

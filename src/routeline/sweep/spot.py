@@ -71,7 +71,8 @@ def expected(c: Comparison) -> dict[str, float | None]:
     out["fragmentation"] = None if m is None else float(m.step.touched) / float(counts.count(c.model).top_k)
     unfit = [not c.moe.fits, not c.dense.fits]
     late = c.moe.reason or c.dense.reason
-    reason = "neither fits" if all(unfit) else "moe does not fit" if unfit[0] else "dense does not fit" if unfit[1] else (
+    which = {(True, True): "neither fits", (True, False): "moe does not fit", (False, True): "dense does not fit"}
+    reason = which.get((unfit[0], unfit[1])) or (
         "the batch does not fit" if late else "ok")  # fmt: skip
     out["reason"] = float(REASONS.index(reason))
     out["feasible"] = float(c.throughput_ratio is not None)

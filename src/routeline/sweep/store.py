@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import RoutelineError, shorten
-from .lower import OUTPUTS
+from .outputs import OUTPUTS
 from .space import Space
 
 MANIFEST, DONE, BLOCKS, LOCK = "run.json", "done.json", "blocks", ".lock"
@@ -47,7 +47,8 @@ def write_whole(path: str, fill: Callable[[Any], None]) -> None:
             os.remove(temporary)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RoutelineError(
-                f"the disk of {shorten(folder)} is full; free some space, then run again with --resume: finished blocks are kept"
+                f"the disk of {shorten(folder)} is full; free some space, then run again with --resume: "
+                "finished blocks are kept"
             ) from None
         raise RoutelineError(f"cannot write {shorten(path)}: {error.strerror or error}") from None
 
@@ -122,8 +123,8 @@ class Folder:
             ) from None
         if found.get("digest") != self.space.digest:
             raise RoutelineError(
-                f"{shorten(self.path)} holds blocks of another run ({shorten(found.get('digest'))}: other axes, settings, "
-                "outputs or versions); choose another folder, nothing was overwritten"
+                f"{shorten(self.path)} holds blocks of another run ({shorten(found.get('digest'))}: other axes, "
+                "settings, outputs or versions); choose another folder, nothing was overwritten"
             )
         return found
 
