@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
-from .classes import MEASURED_ENGINES
+from .classes import MEASURED_ENGINES, generation
 from .table import CODES
 
 FOLDER = Path(__file__).parent.parent / "data" / "calibration"
@@ -53,6 +53,19 @@ def link_start(link_class: str) -> float:
     return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
 
 
+REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
+"""Bandwidth at which the kernel tables behind `half` were measured [B/s]; datasheets of H100 SXM and B200."""
+
+
+def in_flight(device: Device) -> float:
+    """Factor on `half`, the pieces of attention in flight that reach the bandwidth [-]: latency times bandwidth.
+
+    Little's law: a slower memory is filled by fewer pieces. 1 on devices whose class was measured.
+    """
+    kind = generation(device)
+    return 1.0 if kind in REFERENCE else min(float(device.bandwidth) / REFERENCE.get(base(kind), 3.35e12), 1.0)
+
+
 def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, np.ndarray]:
     """Prior constants as arrays (rows,) or (rows, formats), before any fitted effect."""
     data = priors()
@@ -66,9 +79,16 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
             value = np.asarray(c.get(spec.get("like", gen), c.get("value")), float)
             rows.append(value * spec.get("scale", {}).get(c["name"], 1.0))
         values = np.array(rows)[index]
-        factor = np.array([data["engines"].get(b, {}).get(c["name"], 1.0) for b in brands])[brand]
-        out[c["name"]] = values * (factor if values.ndim == 1 else factor[:, None])
+        table = [[_engine_scale(data, b, g, c["name"], values.ndim) for b in brands] for g in kinds]
+        out[c["name"]] = values * np.array(table)[index, brand]
     return out
+
+
+def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
+    """Factor of an engine on a prior: a number, or one per format; `on` names device classes with another one."""
+    spec = data["engines"].get(engine, {})
+    found = spec.get("on", {}).get(generation, {}).get(name, spec.get(name, 1.0))
+    return found if axes == 1 or np.ndim(found) else [found] * len(CODES)
 
 
 def apply(

@@ -20,7 +20,7 @@ from ..kernels import (
     moe_seconds,
 )
 from ..kernels import joined as _norm
-from ..routing import expected_max_normal, touched_uniform
+from ..routing import expected_max_normal, experts_touched, touched_uniform
 from .table import Table
 
 
@@ -96,6 +96,9 @@ def _routed(table: Table, k: Constants, tokens: np.ndarray) -> np.ndarray:
     draws = c["spread"] * everyone ** c["skew"]
     draws = np.minimum(np.maximum(draws, np.minimum(everyone, 1.0)), everyone)
     union = touched_uniform(e.experts, e.top_k, draws)
+    for rows, routing in table.routings:
+        for at in np.flatnonzero(np.isin(e.row, rows)):
+            union[at] = experts_touched(routing, float(e.experts[at]), float(e.top_k[at]), everyone[at])
     mean, share = union / ranks, np.clip(union / e.experts, 0.0, 1.0)
     held = e.experts / ranks
     sigma = np.sqrt(np.maximum(held * share * (1.0 - share), 1e-12))

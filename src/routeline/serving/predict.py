@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,8 @@ BUDGET = 8192.0
 """Most prompt tokens an engine computes in one step [tokens]; guess: the usual default of chunked prefill."""
 MOST = 1024.0
 """Most sequences an engine batches when neither concurrency nor max_batch says so; guess: vLLM's default."""
+GUESSED = ("other", "gaudi", "arc", "rubin")
+"""Device classes of which no decode speed was published to us: their intervals are wider."""
 RESERVE = 1.5e9
 """Bytes a device keeps for the runtime [B]; guess: context, workspaces and graphs of a serving engine."""
 
@@ -76,6 +78,9 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
         groups.setdefault((id(m), id(d)), []).append(i)
     index = [(np.array(ix), parsed.models[ix[0]], parsed.devices[ix[0]]) for ix in groups.values()]
     launches = build([(ix, shape(m), d) for ix, m, d in index], layout, parsed.element)
+    asked_for = {r.name + str(r.exponent): r for r in parsed.routing if r is not rows.FITTED}
+    named = [(np.array([x == r for x in parsed.routing]), r) for r in asked_for.values()]
+    launches = replace(launches, routings=tuple((np.flatnonzero(hit), r) for hit, r in named))
     most, need, have = _memory(parsed, index, layout, replicas)
     fits = need < have
     engine = np.array(parsed.engine, object)
@@ -195,6 +200,8 @@ def row_constants(
     link = np.zeros(len(p.index))
     for d in {id(d): d for d in p.devices}.values():
         hit = np.array([x is d for x in p.devices])
+        for name in ("gqa.half", "mla.half"):
+            out[name][hit] *= constants.in_flight(d)
         link[hit] = constants.link_rate(d, prepared.widths.tp[hit])
         if d.link_class not in ("nvlink", ""):
             out["comm.ar_start"][hit] *= {"xgmi": 1.0, "pcie": 3.0}.get(d.link_class, 4.0)
@@ -248,11 +255,13 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
     for eng, gen in zip(p.engine, p.generation, strict=True):
         why, wide = [], 1.0
         if eng not in MEASURED_ENGINES:
-            why.append(f"engine {eng or 'not given'}: mean of the measured engines")
-            wide *= 1.25
+            known = eng in ("llama.cpp", "mlx")
+            basis = "priors from published single-stream numbers" if known else "mean of the measured engines"
+            why.append(f"engine {eng or 'not given'}: {basis}")
+            wide *= 1.5 if known else 1.25
         if gen not in ("hopper", "blackwell"):
             why.append(f"device class {gen}: no kernel tables, published fractions of peak")
-            wide *= 1.7
+            wide *= 2.2 if gen in GUESSED else 1.7
         out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
     return out
 
@@ -291,7 +300,7 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
             continue
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
-        w = wide * width[j]
+        w = wide * width[j] * p.wide[j]
         out["tpot_ms"][i], out["ttft_ms"][i] = float(tpot[j] * 1e3), float(ttft[j] * 1e3)
         out["output_tok_s"][i] = float(total[j])
         out["output_tok_s_per_device"][i] = float(total[j] / pre.devices[j])

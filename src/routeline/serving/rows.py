@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 from ..arch import Model
 from ..errors import RoutelineError
 from ..hardware import Device
+from ..routing import Routing
+from ..routing import parse as parse_routing
 from . import names
-from .checkpoint import checkpoint, label
+from .checkpoint import checkpoint, for_engine, from_name, label
 
 REQUIRED = ("model", "device", "input_len", "output_len")
 NUMBERS = {
@@ -23,6 +26,12 @@ NUMBERS = {
 }  # fmt: skip
 """Numeric columns and what a blank means (0 in a width: choose)."""
 TEXTS = ("model", "device", "engine", "engine_version", "weights", "cache", "routing")
+FITTED = Routing("fitted")
+"""Touched experts of real routers, as fitted; what a blank routing means."""
+ROUTINGS = {"": FITTED, "real": FITTED, "fitted": FITTED, "trained": FITTED, "measured": FITTED, "natural": FITTED,
+            "random": Routing("uniform")}  # fmt: skip
+UNKNOWN = 1.5
+"""Widening of the interval for a word that was not understood (weights, cache, routing); guess."""
 BLANK = ("", "auto", "none", "nan", "null", "default")
 
 
@@ -42,7 +51,9 @@ class Parsed:
     generation: list[str]
     element: np.ndarray
     numbers: dict[str, np.ndarray]
-    routing: list[str]
+    routing: list[Routing]
+    wide: np.ndarray
+    """Factor on the log-width of the interval for what was not understood, one per usable row [-]."""
 
 
 def columns(rows: Any) -> dict[str, list[Any]]:
@@ -131,6 +142,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
     }
     numbers: dict[str, list[float]] = {k: [] for k in NUMBERS}
     element: list[float] = []
+    wide: list[float] = []
     for i in range(count):
         try:
             row = {k: _number(table[k][i], k, blank) if k in table else blank for k, blank in NUMBERS.items()}
@@ -144,10 +156,12 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
             dev = once("device", text["device"], names.device)
             eng = names.engine(text["engine"])
             gen = once("generation", dev.name, lambda _, d=dev: names.generation(d))
-            fmt = _weights(text["weights"], notes[i])
-            key = ("checkpoint", f"{text['model']}|{fmt}")
+            _count_in_device(text["device"], row, notes[i])
+            fmt, factor = _weights(text, model.name, eng, notes[i])
+            routing, more = _routing(text["routing"], notes[i])
+            key = ("checkpoint", f"{text['model']}|{fmt}|{eng}")
             if key not in cache:
-                cache[key] = checkpoint(model, fmt)
+                cache[key] = checkpoint(model, fmt, eng)
             element.append(_cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i]))
         except RoutelineError as error:
             reasons[i] = f"row {i + 1}: {error}"
@@ -155,13 +169,14 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
                 element.pop()
             continue
         keep.append(i)
+        wide.append(factor * more)
         for k, v in row.items():
             numbers[k].append(v)
         for k, v in (("models", cache[key]), ("devices", dev), ("engine", eng), ("version", text["engine_version"]),
-                     ("weights", fmt), ("generation", gen), ("routing", text["routing"])):  # fmt: skip
+                     ("weights", fmt), ("generation", gen), ("routing", routing)):  # fmt: skip
             texts[k].append(v)
     return Parsed(
-        index=np.array(keep, int), reasons=reasons, notes=notes, element=np.array(element),
+        index=np.array(keep, int), reasons=reasons, notes=notes, element=np.array(element), wide=np.array(wide),
         numbers={k: np.array(v, float) for k, v in numbers.items()}, **texts,
     )  # fmt: skip
 
@@ -172,12 +187,42 @@ def _native(model: Model) -> str:
     return "bf16" if dominant(model) == "bf16" else "quantised"
 
 
-def _weights(text: str, notes: list[str]) -> str:
+def _weights(text: Mapping[str, str], model: str, engine: str, notes: list[str]) -> tuple[str, float]:
+    """(canonical label, widening) of the weights column; blank: the model's name, else its own."""
+    asked = text["weights"]
     try:
-        return label(text)
+        found, wide = label(asked), 1.0
     except RoutelineError:
-        notes.append(f"weights {text!r} are not known: the checkpoint's own format is used")
-        return "native"
+        notes.append(f"weights {asked!r} are not known: the checkpoint's own format is used and the interval widened")
+        found, wide = "native", UNKNOWN
+    named = from_name(text["model"]) if found == "native" else ""
+    if named and not from_name(model):
+        notes.append(f"weights {named}, from the model's name")
+        found = named
+    elif found == "native" and "ollama" in text["engine"].lower() and not from_name(model):
+        notes.append("weights q4_k_m, which ollama serves by default")
+        found = "q4_k_m"
+    return for_engine(found, engine), wide
+
+
+def _routing(text: str, notes: list[str]) -> tuple[Routing, float]:
+    """(routing, widening): a blank is the fitted skew of real routers; what is not understood is said and widened."""
+    key = text.strip().lower().replace(" ", "")
+    if key in ROUTINGS:
+        return ROUTINGS[key], 1.0
+    try:
+        return parse_routing(key), 1.0
+    except RoutelineError as error:
+        notes.append(f"{error}: the fitted skew of real routers is used")
+        return FITTED, UNKNOWN
+
+
+def _count_in_device(text: str, row: dict[str, float], notes: list[str]) -> None:
+    """`8x H100` in the device column fills a blank number of devices."""
+    found = re.match(r"(\d+)\s*[x×]\s*", text)
+    if found and not row["devices"]:
+        row["devices"] = float(found[1])
+        notes.append(f"{found[1]} devices, from the device's name")
 
 
 def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> float:

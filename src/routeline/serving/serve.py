@@ -1,7 +1,7 @@
 """A closed loop of requests on a continuous batch: time per output token, time to first token, throughput.
 
-Fixed point: of C requests in flight a fraction phi decodes; every decode step carries on average
-B*I/O prompt tokens of the requests that follow. Engines either mix those tokens into decode steps (chunked
+Fixed point: of C requests in flight a fraction phi decodes. A decoding request sees the C-1 others (arrival theorem
+of closed loops): phi*(C-1) of them decode beside it, and every step carries phi*(C-1)*I/O of their prompt tokens. Engines either mix those tokens into decode steps (chunked
 prefill) or pause decoding for whole prompts; `mixed` says which.
 """
 
@@ -62,15 +62,19 @@ def serve(table: Table, k: Constants, load: Load, iterations: int = ITERATIONS, 
     out: Served | None = None
     for _ in range(max(iterations, 1)):
         most = load.budget * steps / fresh
-        b = np.maximum(np.minimum(c * share, most), np.minimum(c, 1.0) * 0.5)
-        out = _loop(table, k, load, b, steps, fresh, context)
+        others = np.minimum(np.maximum(c - 1.0, 0.0) * share, most)
+        out = _loop(table, k, load, others, np.minimum(c * share, most + 1.0), steps, fresh, context)
         share = 0.5 * share + 0.5 * (steps * out.tpot * load.accepted) / (out.ttft + steps * out.tpot * load.accepted)
     assert out is not None
     return out
 
 
-def _loop(table: Table, k: Constants, load: Load, b: Any, steps: Any, fresh: Any, context: Any) -> Served:
-    per_step = b * fresh / steps
+def _loop(
+    table: Table, k: Constants, load: Load, others: Any, decoding: Any, steps: Any, fresh: Any, context: Any
+) -> Served:
+    """One evaluation: `others` decode beside a decoding request, `decoding` on average over all time."""
+    b = np.minimum(load.concurrency, 1.0) + others
+    per_step = others * fresh / steps
     chunk = np.minimum(np.maximum(fresh, per_step), load.budget)
     often = np.minimum(per_step / chunk, 1.0)
     requests = chunk / fresh
@@ -100,7 +104,7 @@ def _loop(table: Table, k: Constants, load: Load, b: Any, steps: Any, fresh: Any
     chunks = np.maximum(fresh / load.budget, 1.0)
     own = chunks * busy
     service = np.maximum(inside / np.maximum(requests, 1.0), 0.0) * chunks
-    rate = b / (steps * step)
+    rate = decoding / (steps * step)
     used = np.minimum(rate * service, 0.95)
     wait = service * used / (2.0 * (1.0 - used))
     burst = np.maximum(k["ttft.burst"], load.waves) * np.maximum(load.concurrency - 1.0, 0.0) * service / 2.0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
+from ..routing import Routing
 from .shapes import Gemm, Shape
 
 CODES = ("bf16", "fp8", "fp4", "w4a16")
@@ -107,6 +108,8 @@ class Table:
     ffns: np.ndarray
     moe_layers: np.ndarray
     bandwidth: np.ndarray
+    routings: tuple[tuple[np.ndarray, Routing], ...] = ()
+    """(rows, routing) where a routing was asked for by name; the others follow the fitted skew."""
 
 
 def kernel_class(bits: float, fmt: str, device: Device) -> tuple[int, float, float]:

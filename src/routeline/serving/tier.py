@@ -23,9 +23,11 @@ def has_constants(device: Device) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _constants(kind: str, engine: str, link_class: str) -> dict[str, Any]:
+def _constants(kind: str, engine: str, link_class: str, in_flight: float) -> dict[str, Any]:
     rows = constants.prior_rows([kind], [engine])
     rows["comm.ar_start"] = rows["comm.ar_start"] * constants.link_start(link_class)
+    for name in ("gqa.half", "mla.half"):
+        rows[name] = rows[name] * in_flight
     known = constants.fitted()
     if known:
         keys = {"generation": [constants.base(kind)], "engine": [engine], "version": [""], "device": [""]}
@@ -40,7 +42,8 @@ def efficiency(device: Device, engine: str = "") -> Efficiency:
     error = known.get("residual", {}).get("held_out_tpot_mape")
     shown = f"; mean error of time per token on unseen model families {error:.0%}" if error else ""
     basis = "measured kernels" if kind in MEASURED else "stated priors, no kernel measured"
+    kernels = _constants(kind, brand, device.link_class, constants.in_flight(device))
     return Efficiency(
-        name="calibrated", kernels=_constants(kind, brand, device.link_class), activations=False,
+        name="calibrated", kernels=kernels, activations=False,
         source=f"{kind} {brand or 'engines on average'}: {basis}, fitted on served points{shown}",
     )  # fmt: skip
