@@ -82,7 +82,7 @@ def test_layouts_and_batches_broadcast():
     scenario = Scenario(context=8192.0, tier="calibrated", weights="fp8")
     ground = make_ground(CLUSTER, scenario)
     counted = prepared(deepseek_v3(), scenario)
-    options = layouts.candidates(counted, 8, 8, served=True)
+    options = layouts.candidates(counted, 8, 8)
     wide = layouts.as_column(options)
     batch = np.array([8.0, 64.0])
     whole = estimate.step(counted, ground.rates, wide, batch, ground.workload, ground.efficiency).seconds
@@ -92,14 +92,6 @@ def test_layouts_and_batches_broadcast():
                 counted, ground.rates, layouts.pick(options, i), float(b), ground.workload, ground.efficiency
             )
             assert whole[i, j] == pytest.approx(float(one.seconds), rel=1e-12)
-
-
-def test_pipelines_are_served_only_across_nodes():
-    counted = counts.count(deepseek_v3())
-    single = layouts.candidates(counted, 8, 8, served=True)
-    assert set(single.pp) == {1.0}
-    assert max(single.cp) == 8.0
-    assert max(layouts.candidates(counted, 16, 8, served=True).pp) == 2.0
 
 
 def test_auto_is_calibrated_where_kernels_were_measured():

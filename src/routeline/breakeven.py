@@ -371,14 +371,22 @@ def sizes(c: Comparison) -> list[int]:
     inside = [2**i for i in range(12) if 2**i < node] + [node]
     top = max(8 * c.cluster.count, 8 * node, *(x.devices_needed or 0 for x in (c.moe, c.dense)))
     nodes = [node * 2**i for i in range(1, 16) if node * 2**i <= top]
-    return sorted({*inside, *nodes, c.cluster.count})
+    whole = {n for n in (*inside, *nodes) if n <= _largest_node(c) or n % _largest_node(c) == 0}
+    return sorted({*whole, c.cluster.count})
+
+
+def _largest_node(c: Comparison) -> int:
+    """Devices of one node: beyond it only whole nodes are built [-]."""
+    from .devices import node_limit
+
+    return int(node_limit(c.cluster.device))
 
 
 def at_size(c: Comparison, count: int) -> tuple[side.Point | None, side.Point | None]:
     """Both sides at their largest batches on `count` of the same devices, laid out anew."""
     from .devices import make_cluster
 
-    place = make_cluster(c.cluster.device, count)
+    place = c.cluster if count == c.cluster.count else make_cluster(c.cluster.device, count)
     ground = replace(make_ground(place, c.scenario, c.ground.routing, c.ground.efficiency), routing=c.ground.routing)
     points = []
     for role, x in (("moe", c.moe), ("dense", c.dense)):

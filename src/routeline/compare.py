@@ -191,15 +191,12 @@ def _size(model: Model) -> tuple[float, float]:
 def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -> Layout:
     """The layouts a side may use: all that `auto` knows, the pool, or the one asked for.
 
-    In the tier `calibrated` auto uses pipelines only across nodes, as engines are run.
-
     A dense opponent cannot spread experts: for it `ep` and `moe_tp` are dropped from a layout that was
     written for the MoE, and attention data parallelism becomes replicas.
     """
     text = scenario.layout.strip().lower()
     if text == "auto":
-        served = tiers.resolve(scenario.tier, cluster.device, text) == "calibrated"
-        return layouts.candidates(counted, cluster.count, cluster.node, served=served)
+        return layouts.candidates(counted, cluster.count, cluster.node)
     layout = layouts.parse(text, cluster.count)
     if role == "dense" and not layout.pooled and not counted.moe_layers:
         layout = Layout(
@@ -319,6 +316,8 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
     whole = layouts.pooled(1)
     node = max(cluster.node, int(cluster.device.domain))
     need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
+    if largest is None and need is not None and need <= cluster.count:
+        reason = f"no layout of {cluster.count} devices holds it: they do not divide its heads and experts; {need} of them would do"
     return Side(
         name=model.name, counted=counted, options=choice, fits=fits, point=point, largest=largest,
         weight_bytes=float(side.memory.weights_per_device(counted, whole)),

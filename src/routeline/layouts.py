@@ -126,25 +126,23 @@ def expert_width(counted: Counted) -> int | None:
     return None
 
 
-def candidates(counted: Counted, devices: int, node: int, *, served: bool = False) -> Layout:
+def candidates(counted: Counted, devices: int, node: int) -> Layout:
     """Every layout `auto` considers on `devices` devices, as one Layout of arrays (shape: layouts).
 
     tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp in powers of two that
     keep whole layers; attention data parallelism only with experts to spread (for a dense model it
     would be a replica that shares its head); ep divides the experts; moe_tp in powers of two, which divide
-    every expert width seen. served: pp only across nodes, as engines are run.
+    every expert width seen.
     """
     moe = bool(np.max(counted.moe_layers) > 0)
     layers = int(np.max(counted.mixers + counted.dense_layers + counted.moe_layers))
     heads, experts = int(np.max(counted.model.heads)), int(np.max(counted.experts))
     shard = min((int(op.stream.shards) for op in counted.operations if op.stream is not None), default=heads)
-    return _grid(moe, layers, heads, experts, max(shard, 1), devices, node, served)
+    return _grid(moe, layers, heads, experts, max(shard, 1), devices, node)
 
 
 @lru_cache(maxsize=1024)
-def _grid(
-    moe: bool, layers: int, heads: int, experts: int, shard: int, devices: int, node: int, served: bool
-) -> Layout:
+def _grid(moe: bool, layers: int, heads: int, experts: int, shard: int, devices: int, node: int) -> Layout:
     """`candidates` of a shape; kept, because every answer asks again for the cluster sizes it tries."""
     rows: list[tuple[int, ...]] = []
     for tp in _divisors(devices):
@@ -152,7 +150,7 @@ def _grid(
             continue
         spare = max(tp // shard, 1)
         for pp in _divisors(devices // tp):
-            if pp > max(layers // 2, 1) or pp & (pp - 1) or (served and pp > max(devices // node, 1)):
+            if pp > max(layers // 2, 1) or pp & (pp - 1):
                 continue
             for dp in _divisors(devices // (tp * pp)):
                 if dp > 1 and not moe:

@@ -144,7 +144,6 @@ def devices_needed(counted: Counted, ground: Ground, *, node: int, pooled: bool,
     per_device = float(ground.capacity)
     if per_device <= 0:
         return None
-    served = ground.efficiency.kernels is not None
     whole = layouts.pooled(1)
     need = memory.weights_per_device(counted, whole) + memory.cache_per_device(counted, whole, ground.workload)
     least = max(1, int(np.ceil(float(need) / per_device - 1e-9)))
@@ -156,6 +155,6 @@ def devices_needed(counted: Counted, ground: Ground, *, node: int, pooled: bool,
     for n in sorted(set(sizes)):
         if n > limit:
             return None
-        if np.any(np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, node, served=served))) >= 1):
+        if np.any(np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, node))) >= 1):
             return n
     return None

@@ -98,6 +98,8 @@ def _unfit(one: Side) -> str:
     """'does not fit (not even one sequence ...) and needs 8 devices'."""
     if one.largest is not None:
         return f"does not run as asked ({one.reason})"
+    if one.reason.startswith("no layout of"):
+        return f"does not run ({one.reason})"
     n = one.devices_needed
     need = f"needs {n:,} of these devices" if n else "fits no cluster of these devices that was tried"
     return f"does not fit and {need}"
