@@ -76,3 +76,9 @@ def test_diff_of_two_saved_questions(cli, tmp_path):
     bad = cli("diff", str(one), str(tmp_path / "none.toml"))
     assert bad.code == 2
     assert "cannot read the scenario" in bad.err
+
+
+def test_devices_are_ranked_in_one_tier(cli):
+    """MI300X has no measured kernels: beside B200 both are shown as bounds, not one measured and one ideal."""
+    found = cli("compare DeepSeek-V3 --devices 8xMI300X,8xB200 --json").json["comparisons"]
+    assert {c["tier"] for c in found} == {"ideal"}

@@ -60,6 +60,8 @@ def compare(
     wanted = [_chart(text) for text in plots]
     clusters = [part.strip() for part in devices.split(",") if part.strip()] or [devices]
     answers = [ask(model, one, **given) for one in clusters]
+    if len({a.ground.efficiency.name for a in answers}) > 1:  # devices are ranked in one tier, never across tiers
+        answers = [ask(model, one, **{**given, "tier": "ideal"}) for one in clusters]
     if save is not None:
         from ..scenario_file import save as write
 
@@ -213,5 +215,5 @@ def _across(answers: list[Any], ranked: list[Any]) -> str:
     span = f"R runs from {low:.2f} to {high:.2f}" if len(ranked) > 1 else f"R is {low:.2f}"
     return (
         f"{span} over these clusters (dense over MoE throughput at largest batches); {subject} serves most tokens/s "
-        f"per device on {best.cluster.name}."
+        f"per device on {best.cluster.name} (tier {answers[0].ground.efficiency.name} for all)."
     )
