@@ -24,6 +24,14 @@ NOT_RUN = {"docs/architecture.md"}
 """Pages whose python blocks are sketches, not sessions."""
 
 
+COPIED = re.compile(r"(<!-- from docs/accuracy.md -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+"""Where the README repeats the first table of a page."""
+
+
+def first_table(page: str) -> str:
+    return "".join(re.findall(r"(?:^\|.*\n)+", page, flags=re.MULTILINE)[:1])
+
+
 @dataclass
 class Step:
     """One fenced block: a command with its expected output, a file, or a Python session."""
@@ -102,6 +110,12 @@ def test_the_readme_shows_commands() -> None:
     assert all(s.expected.strip() for s in found)
 
 
+def test_the_readme_repeats_the_accuracy_as_it_is() -> None:
+    found = COPIED.search((ROOT / "README.md").read_text())
+    assert found is not None
+    assert found[2] == first_table((ROOT / "docs" / "accuracy.md").read_text()) != ""
+
+
 def test_the_map_of_modules_is_complete() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text().split("## The map")[1].split("\n## ")[0]
     package = ROOT / "src" / "routeline"
@@ -137,6 +151,8 @@ def refresh(path: Path) -> bool:
                 found = run(step.text, Path(folder))
                 if not agrees(step.expected, found):
                     page = page.replace(f"$ {step.text}\n{step.expected}", f"$ {step.text}\n{elided(step, found)}", 1)
+    table = first_table((ROOT / "docs" / "accuracy.md").read_text())
+    page = COPIED.sub(lambda m: m[1] + table + m[3], page)
     if page != old:
         path.write_text(page)
     return page != old
