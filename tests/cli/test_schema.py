@@ -104,6 +104,21 @@ def test_nothing_documented_is_never_printed(seen):
         assert not missing
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "models qwen3",
+        "devices 2x8xH100",
+        "quality DeepSeek-V3 --devices 8xH200 --tier ideal",
+        "quality Qwen3-235B-A22B",
+        "quality OLMoE-1B-7B",
+        "cite DeepSeek-V3 --devices 8xH200",
+    ],
+)
+def test_other_commands_print_what_is_documented(cli, line):
+    check(strict(cli(f"{line} --json").out), documented(line.split()[0]))
+
+
 def test_the_keys_every_comparison_promises(cli):
     """The list of the specification; a null must have its reason."""
     data = cli(COMPARISONS[0]).json
