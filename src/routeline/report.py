@@ -65,7 +65,7 @@ def document(answer: Comparison, charts: tuple[str, ...] | None = None, command:
         figures=figures,
         absent=absent,
         warnings=answer.warnings,
-        assumptions=_ledger(answer),
+        assumptions=ledger(answer),
         sources=_sources(answer),
         accuracy=accuracy(answer),
         command=command or command_of(answer, "report"),
@@ -166,7 +166,7 @@ def _ratios(answer: Comparison) -> Table:
     return ("R, dense over MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense", "why there is none"), rows
 
 
-def _ledger(answer: Comparison) -> Table:
+def ledger(answer: Comparison) -> Table:
     def text(value: Any, unit: str) -> str:
         if value is None:
             return "none"

@@ -10,7 +10,7 @@ import pytest
 import routeline
 from routeline.errors import RoutelineError
 from routeline.models import FOLDER, _read_json
-from routeline.web import answers, state
+from routeline.web import answers, state, uploads
 
 pytest.importorskip("altair", reason="the page's charts need the extra [plots]")
 
@@ -73,7 +73,7 @@ def test_paths_never_become_models_or_devices(tmp_path):
 
 
 def test_a_good_upload_equals_the_catalogue():
-    found = answers.read_config(config(), "mine")
+    found = uploads.read_config(config(), "mine")
     choice = state.Choice(model=state.UPLOAD, device="H100 SXM", context=16384)
     mine = answers.answer(choice, found)
     same = answers.answer(replace(choice, model="Mixtral-8x7B", q=mine.q))
@@ -99,7 +99,7 @@ DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
 )  # fmt: skip
 def test_hostile_configs_get_one_sentence(content):
     def whole():
-        answers.answer(state.Choice(model=state.UPLOAD), answers.read_config(content))
+        answers.answer(state.Choice(model=state.UPLOAD), uploads.read_config(content))
 
     with pytest.raises(RoutelineError) as refusal:
         whole()
@@ -141,7 +141,7 @@ def test_a_csv_cell_never_starts_a_formula():
 
 
 def test_caches_are_bounded():
-    for cached in (answers._shared, answers._picture, answers._hub):
+    for cached in (answers._shared, answers._view, answers._picture, answers._hub):
         assert cached.cache_info().maxsize is not None
 
 
@@ -150,3 +150,35 @@ def test_the_page_answers_what_the_library_answers():
     same = routeline.ask("DeepSeek-V3", "8xH200", context=131072.0, weights="fp8", q=2.0)
     assert found.throughput_ratio == same.throughput_ratio
     assert found.verdict == same.verdict
+
+
+def test_the_view_a_visitor_sees_is_the_answer_and_refusals_travel_as_text():
+    choice = state.Choice(context=8192, q=2.0, tier="ideal")
+    seen, found = answers.view(choice), answers.answer(choice)
+    assert seen.ratio == found.throughput_ratio
+    assert seen.moe.rate * 8 == pytest.approx(found.moe.point.rate, rel=1e-12)
+    from routeline.answer import verdict
+
+    assert seen.sentence == verdict(found)
+    with pytest.raises(RoutelineError, match="context"):
+        answers.view(replace(choice, model="Mixtral-8x7B", context=10**7))
+    assert answers.picture(choice, "memory")["specs"]
+    assert "fit" in answers.picture(replace(choice, device="L4", count=1), "step")["refusal"]
+
+
+def test_a_worker_answers_as_this_process_does_and_is_replaced_when_it_dies():
+    import os
+    import signal
+
+    from routeline.web import workers
+
+    choice = state.Choice(context=4096, q=2.0, tier="ideal")
+    here = answers._compute_view(choice, None, False)
+    workers.start(1)
+    try:
+        assert workers.run(answers._compute_view, choice, None, False) == here
+        os.kill(next(iter(workers._POOL._processes)), signal.SIGKILL)
+        assert workers.run(answers._compute_view, choice, None, False) == here
+    finally:
+        workers._POOL.shutdown(cancel_futures=True)
+        workers._POOL = None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import arch, counts, layouts, side
-from ..compare import Comparison, capacity, compare, workload
+from ..compare import Comparison, capacity, make_ground, options, workload
 from ..counts import Counted
 from ..dense import SHAPES, matched
 from ..devices import make_cluster
@@ -238,7 +238,8 @@ def frontier(c: Comparison) -> data.Rows:
         if top < 1:
             continue
         fine = np.concatenate([np.arange(1.0, 17.0), np.round(2.0 ** np.arange(4.125, np.log2(top) + 0.125, 0.125))])
-        batches = np.unique(np.concatenate([fine[fine <= top], limit[limit >= 1]]))
+        fullest = np.unique(limit[limit >= 1])[-32:]
+        batches = np.unique(np.concatenate([fine[fine <= top], fullest]))
         step = side.step_at(one.counted, c.ground, _leading(one.options, 1), batches)
         rate = np.where(batches <= limit[:, None], np.broadcast_to(step.rate, (limit.size, batches.size)), 0.0)
         index = np.argmax(rate, axis=0)
@@ -269,21 +270,16 @@ def over_devices(c: Comparison, sizes: list[int] | None = None) -> data.Rows:
     for n in sizes or _sizes(c):
         try:
             cluster = make_cluster(c.cluster.device, n, node if n > node else None)
-            answer = compare(
-                c.model,
-                cluster,
-                replace(c.scenario, batch=None),
-                q=c.q,
-                routed=c.ground.routing,
-                opponent=None if c.scenario.dense in SHAPES else c.opponent,
-                efficiency=c.ground.efficiency,
-            )
+            ground = make_ground(cluster, c.scenario, c.ground.routing, c.ground.efficiency)
+            found = [side.at_max(one.counted, ground, options(one.counted, cluster, c.scenario, role))
+                     for role, _, one in data.sides(c)]  # fmt: skip
         except RoutelineError:
             continue
-        for role, label, one in data.sides(replace(answer, model=c.model, opponent=c.opponent)):
-            batch = one.point.batch if one.fits and one.point is not None else 0.0
-            rate = one.point.rate / n if one.fits and one.point is not None else 0.0
-            out.append({"role": role, "side": label, "devices": n, "batch": batch, "fits": one.fits, "rate": rate})
+        out += [
+            {"role": role, "side": label, "devices": n, "fits": point is not None,
+             "batch": point.batch if point else 0.0, "rate": point.rate / n if point else 0.0}
+            for (role, label, _), point in zip(data.sides(c), found, strict=True)
+        ]  # fmt: skip
     return out
 
 

@@ -19,7 +19,7 @@ DASHES = ([1, 0], [8, 3], [4, 3], [2, 2], [8, 3, 2, 3])
 TINTS = ("#12324A", theme.DENSE, theme.GREEN, theme.ORANGE, theme.MOE)
 
 
-def over_output(c: Comparison, points: int = 33) -> tuple[data.Rows, requests.Shape]:
+def over_output(c: Comparison, points: int = 25) -> tuple[data.Rows, requests.Shape]:
     """R per request and prefill's share of the MoE's time over output tokens, per share of prefix hits."""
     shape = requests.shape_of(c.scenario, illustrate=True)
     assert shape is not None

@@ -14,13 +14,13 @@ from .. import counts
 from ..arch import Model
 from ..compare import Comparison
 from ..errors import RoutelineError, shorten
+from . import workers
 from .state import HUB, HUB_ID, UPLOAD, Choice
+from .view import View
+from .view import view as make_view
 
-LARGEST = 1_000_000
-"""Largest uploaded config [B]."""
-DEEPEST = 40
-"""Deepest nesting of an uploaded config; published ones stay below 10."""
-ANSWERS = 96
+ANSWERS = 64
+VIEWS = 256
 PICTURES = 64
 """Entries kept: what fifty visitors look at now, not a history."""
 
@@ -70,53 +70,6 @@ def cluster(name: str, count: int) -> Any:
     if name not in devices():
         raise RoutelineError(f"device {shorten(name, 40)!r} is not in the catalogue")
     return make_cluster(load_device(name), count)
-
-
-def read_config(content: bytes, name: str = UPLOAD) -> Model:
-    """An uploaded config.json as a Model, read as data only.
-
-    Raises:
-        RoutelineError: too large, not JSON, too deep, not an object, or a config that is not understood.
-    """
-    from .. import hf
-
-    if len(content) > LARGEST:
-        raise RoutelineError(f"the file has {len(content):,} bytes; a config.json has at most {LARGEST:,}")
-    try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_no_constant)
-    except UnicodeDecodeError:
-        raise RoutelineError("the file is not UTF-8 text, so it is no config.json") from None
-    except RecursionError:
-        raise RoutelineError("the file is nested too deeply to be a config.json") from None
-    except ValueError as error:
-        raise RoutelineError(f"the file is not valid JSON ({shorten(error, 60)})") from None
-    if not isinstance(value, dict):
-        raise RoutelineError("the file holds no JSON object, so it is no config.json")
-    _shallow(value)
-    try:
-        return hf.parse(value, name=shorten(name, 60), source="uploaded")
-    except RoutelineError:
-        raise
-    except (ArithmeticError, RecursionError, MemoryError, TypeError, ValueError, KeyError, AttributeError):
-        raise RoutelineError("the config holds values that make no model; check its numbers") from None
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a number")
-
-
-def _shallow(value: Any) -> None:
-    level, here = 0, [value]
-    while here:
-        level += 1
-        if level > DEEPEST:
-            raise RoutelineError(f"the config is nested more than {DEEPEST} levels deep")
-        here = [
-            item
-            for holder in here
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-            if isinstance(item, (dict, list))
-        ]
 
 
 def from_hub(identifier: str) -> Model:
@@ -169,37 +122,85 @@ def _ask(choice: Choice, subject: Model) -> Comparison:
     return ask(subject, cluster(choice.device, choice.count), **choice.values())
 
 
-def picture(choice: Choice, name: str, found: Comparison, **options: str) -> dict[str, Any]:
-    """A chart as {title, note, caption, alt, specs}, or {refusal}; shared between visitors for catalogue models."""
+# --- what the page asks for: worked out in a worker where there is one, kept here as text -------------
+
+
+def view(choice: Choice, uploaded: Model | None = None, *, allow_hub: bool = False) -> View:
+    """The answer a visitor asked for, as the page shows it.
+
+    Raises:
+        RoutelineError: anything that has no answer, in one sentence.
+    """
     if choice.model == UPLOAD:
-        return _draw(name, found, tuple(sorted(options.items())))
-    return json.loads(_picture(choice, name, tuple(sorted(options.items()))))
+        return _told(workers.run(_compute_view, choice, uploaded, False))
+    return _told(_view(choice, allow_hub))
+
+
+@lru_cache(maxsize=VIEWS)
+def _view(choice: Choice, allow_hub: bool) -> View | str:
+    return workers.run(_compute_view, choice, None, allow_hub)
+
+
+def _compute_view(choice: Choice, uploaded: Model | None, allow_hub: bool) -> View | str:
+    """A View, or the refusal as text: exceptions with arguments of their own do not travel between processes."""
+    try:
+        found = answer(choice, uploaded, allow_hub=allow_hub)
+        return make_view(found, _say(found))
+    except RoutelineError as error:
+        return str(error)
+
+
+def _told(found: View | str) -> View:
+    if isinstance(found, str):
+        raise RoutelineError(found)
+    return found
+
+
+def picture(choice: Choice, name: str, uploaded: Model | None = None, **options: str) -> dict[str, Any]:
+    """A chart as {title, note, caption, alt, specs, columns}, or {refusal}."""
+    chosen = tuple(sorted(options.items()))
+    if choice.model == UPLOAD:
+        return json.loads(workers.run(_compute_picture, choice, uploaded, name, chosen))
+    return json.loads(_picture(choice, name, chosen))
 
 
 @lru_cache(maxsize=PICTURES)
 def _picture(choice: Choice, name: str, options: tuple[tuple[str, str], ...]) -> str:
     """Kept as text: a map as Python objects takes five times the memory."""
-    return json.dumps(_draw(name, answer(choice, allow_hub=True), options))
+    return workers.run(_compute_picture, choice, None, name, options)
 
 
-def _draw(name: str, found: Comparison, options: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+def _compute_picture(choice: Choice, uploaded: Model | None, name: str, options: tuple[tuple[str, str], ...]) -> str:
     from .. import plots
 
     try:
-        made = plots.chart(name, found, **dict(options))
+        made = plots.chart(name, answer(choice, uploaded, allow_hub=True), **dict(options))
     except RoutelineError as error:
-        return {"refusal": str(error)}
-    return {
-        "title": made.title, "note": made.note, "caption": made.caption, "alt": made.alt,
-        "specs": made.panel_specs(), "columns": made.columns,
-    }  # fmt: skip
+        return json.dumps({"refusal": str(error)})
+    kept = {n: getattr(made, n) for n in ("title", "note", "caption", "alt", "columns")}
+    return json.dumps(kept | {"specs": made.panel_specs()})
 
 
-def png(name: str, found: Comparison, **options: str) -> bytes:
-    """A chart as PNG, made when it is asked for."""
+def file(kind: str, choice: Choice, uploaded: Model | None = None, **options: str) -> bytes:
+    """A download, made when it is asked for: report, csv, json, or png:CHART."""
+    made = workers.run(_compute_file, kind, choice, uploaded, tuple(sorted(options.items())))
+    if isinstance(made, str):
+        raise RoutelineError(made)
+    return made
+
+
+def _compute_file(
+    kind: str, choice: Choice, uploaded: Model | None, options: tuple[tuple[str, str], ...]
+) -> bytes | str:
     from .. import plots
 
-    return plots.chart(name, found, **options).png()
+    try:
+        found = answer(choice, uploaded, allow_hub=True)
+        if kind.startswith("png:"):
+            return plots.chart(kind[4:], found, **dict(options)).png()
+        return {"report": as_report, "csv": as_csv, "json": as_json}[kind](found)
+    except RoutelineError as error:
+        return str(error)
 
 
 def as_json(found: Comparison) -> bytes:
@@ -289,18 +290,6 @@ class Lazily:
         from ..fair import what_matters
 
         return what_matters(self._found)
-
-
-def sentence(choice: Choice, found: Comparison) -> str:
-    """The verdict in one sentence; shared between visitors for catalogue models."""
-    if choice.model == UPLOAD:
-        return _say(found)
-    return _sentence(choice)
-
-
-@lru_cache(maxsize=ANSWERS)
-def _sentence(choice: Choice) -> str:
-    return _say(answer(choice, allow_hub=True))
 
 
 def _say(found: Comparison) -> str:

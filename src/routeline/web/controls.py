@@ -9,7 +9,7 @@ import streamlit as st
 
 from ..errors import RoutelineError
 from ..units import show
-from . import answers, state
+from . import answers, state, uploads
 from .parts import md, refusal
 from .state import Choice
 
@@ -95,7 +95,7 @@ def _uploaded() -> None:
         keep.pop("uploaded", None)
         return
     try:
-        keep["uploaded"] = answers.read_config(file.getvalue(), file.name.removesuffix(".json") or "upload")
+        keep["uploaded"] = uploads.read_config(file.getvalue(), file.name.removesuffix(".json") or "upload")
         keep["model"] = state.UPLOAD
     except RoutelineError as error:
         keep.pop("uploaded", None)

@@ -73,18 +73,10 @@ def check(address: str, port: int) -> None:
         ) from None
 
 
-def warm() -> None:
-    """Read the catalogue and answer once, so that the first visitor waits for neither; then leave what is loaded
-    out of garbage collection, which would otherwise walk all of it again and again."""
+def settle() -> None:
+    """Leave what is loaded out of garbage collection, which would otherwise walk all of it again and again."""
     import gc
 
-    from . import answers
-    from .state import Choice
-
-    answers.models()
-    found = answers.answer(Choice())
-    answers.sentence(Choice(), found)
-    answers.picture(Choice(), "waterfall", found)
     gc.collect()
     gc.freeze()
 
@@ -115,7 +107,13 @@ def launch(address: str, port: int, *, allow_hub: bool = False, silicon: bool = 
         from .measured import scored
 
         scored()
-    warm()
+    from . import answers, workers
+    from .state import Choice
+
+    workers.start()
+    answers.models()
+    answers.view(Choice())
+    settle()
     tidy()
     options = settings(address, port)
     bootstrap.load_config_options(options)

@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from ..compare import Comparison
 from . import answers
 from .state import Choice
 
@@ -23,16 +22,17 @@ def md(text: object) -> str:
     return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def picture(choice: Choice, found: Comparison, name: str, **options: str) -> None:
+def picture(choice: Choice, name: str, **options: str) -> None:
     """A chart with title, reading note, caption and a PNG to take away; a refusal is said instead."""
-    made = answers.picture(choice, name, found, **options)
+    uploaded = st.session_state.get("uploaded")
+    made = answers.picture(choice, name, uploaded, **options)
     if "refusal" in made:
         st.info(md(made["refusal"]), icon=":material/block:")
         return
     figure(made, name)
     st.download_button(
         "PNG",
-        data=lambda: answers.png(name, found, **options),
+        data=lambda: answers.file(f"png:{name}", choice, uploaded, **options),
         file_name=f"routeline-{name}.png",
         mime="image/png",
         key=f"png-{name}",
@@ -96,21 +96,19 @@ def refusal(text: object) -> None:
     st.error(md(text), icon=":material/error:")
 
 
-def downloads(choice: Choice, found: Comparison) -> None:
+def downloads(choice: Choice) -> None:
     """Report, CSV and JSON, each made when it is asked for."""
-    kinds = (
-        ("Report (HTML)", "report.html", "text/html", answers.as_report),
-        ("CSV", "comparison.csv", "text/csv", answers.as_csv),
-        ("JSON", "comparison.json", "application/json", answers.as_json),
-    )
+    uploaded = st.session_state.get("uploaded")
+    kinds = (("Report (HTML)", "report", "text/html", "html"), ("CSV", "csv", "text/csv", "csv"),
+             ("JSON", "json", "application/json", "json"))  # fmt: skip
     with st.container(horizontal=True):
-        for label, file, mime, make in kinds:
+        for label, kind, mime, ending in kinds:
             st.download_button(
                 label,
-                data=lambda make=make: make(found),
-                file_name=f"routeline-{file}",
+                data=lambda kind=kind: answers.file(kind, choice, uploaded),
+                file_name=f"routeline-{'report' if kind == 'report' else 'comparison'}.{ending}",
                 mime=mime,
-                key=f"get-{file}",
+                key=f"get-{kind}",
                 on_click="ignore",
                 icon=":material/download:",
             )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
-from ..compare import Comparison
 from ..errors import RoutelineError, shorten
-from ..report import accuracy, command_of
 from ..units import show
 from . import answers, state
 from .parts import downloads, glossary, md, picture, refusal, table
 from .state import Choice
+from .view import View
 
 ICON = Path(__file__).parent.parent / "data" / "favicon.png"
 
@@ -32,11 +30,11 @@ PICTURES = {
 }
 
 
-def asked() -> tuple[Choice, Comparison | None]:
+def asked() -> tuple[Choice, View | None]:
     """The visitor's choice and its answer; a refusal is shown and gives None."""
     choice: Choice = st.session_state["choice"]
     try:
-        return choice, answers.answer(choice, st.session_state.get("uploaded"), allow_hub=st.session_state["allow_hub"])
+        return choice, answers.view(choice, st.session_state.get("uploaded"), allow_hub=st.session_state["allow_hub"])
     except RoutelineError as error:
         refusal(error)
     return choice, None
@@ -51,11 +49,10 @@ def fault(error: Exception) -> None:
     refusal("this combination hit a fault in Routeline; change a setting, and please report the address above")
 
 
-def headline(found: Comparison) -> str:
+def headline(found: View) -> str:
     """The verdict in a few words, Markdown, equally loud whoever wins."""
-    r = found.throughput_ratio
-    matched = found.opponent.architecture == "matched dense"
-    rival = "The dense model" if matched else "The opponent"
+    r = found.ratio
+    rival = "The dense model" if found.matched else "The opponent"
     if found.verdict == "dense" and r is not None:
         return f":blue[{rival} wins: {r:.3g} times the tokens per second]"
     if found.verdict == "moe" and r is not None:
@@ -67,12 +64,12 @@ def headline(found: Comparison) -> str:
     }.get(found.verdict, ":red[Neither model fits]")
 
 
-def turned(found: Comparison) -> list[str]:
+def turned(found: View) -> list[str]:
     """One line for each other rule under which somebody else wins, as loud as the headline."""
     out = []
     names = {"equal_batch": "At the same batch", "tpot": "At the same time per token", "request": "Per whole request"}
     for name, lead in names.items():
-        r = found.ratios[name].value if name in found.ratios else None
+        r = found.others.get(name)
         if r is None or found.verdict not in ("dense", "moe", "tie"):
             continue
         if r < 1 / 1.02 and found.verdict != "moe":
@@ -84,8 +81,6 @@ def turned(found: Comparison) -> list[str]:
 
 def compare() -> None:
     """MoE or dense, on these devices?"""
-    from ..answer import ratio_rows, side_rows
-
     st.title("Mixture of experts or dense?", anchor=False)
     st.markdown(
         "Which serves more tokens per second on the same devices: a mixture-of-experts model, or a dense model of the "
@@ -98,50 +93,41 @@ def compare() -> None:
     with st.container(border=True):
         for text in (headline(found), *turned(found)):
             st.header(text, anchor=False)
-        st.markdown(md(answers.sentence(choice, found)))
+        st.markdown(md(found.sentence))
         _metrics(found)
     for text in found.warnings[:6]:
         st.warning(md(text), icon=":material/warning:")
     st.subheader("The ratio under each rule", anchor=False)
-    rows = ratio_rows(found)
     head = ("R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense", "why there is none")
-    width = 5 if any(row[4] for row in rows) else 4
-    if rows:
-        table(head[:width], [row[:width] for row in rows])
+    width = 5 if any(row[4] for row in found.ratios) else 4
+    if found.ratios:
+        table(head[:width], [row[:width] for row in found.ratios])
     picked = st.pills("Charts", list(PICTURES), default="The two penalties", key="picked", label_visibility="collapsed")
-    picture(choice, found, PICTURES[picked or "The two penalties"])
+    picture(choice, PICTURES[picked or "The two penalties"])
     with st.expander("Every number", icon=":material/table:"):
-        from ..plots.data import labels
-
-        table(("", *labels(found)), side_rows(found))
-    with st.expander(f"Every assumption ({len(found.assumptions)})", icon=":material/fact_check:"):
-        from ..report import _ledger
-
-        table(*_ledger(found))
+        table(("", *found.labels), found.sides)
+    with st.expander(f"Every assumption ({len(found.ledger[1])})", icon=":material/fact_check:"):
+        table(*found.ledger)
     st.subheader("Take it with you", anchor=False)
-    downloads(choice, found)
+    downloads(choice)
     st.caption("The address bar holds this exact scenario: copy it to share. The same on a command line:")
-    st.code(command_of(found), language="sh", wrap_lines=True)
+    st.code(found.command, language="sh", wrap_lines=True)
 
 
-def _metrics(found: Comparison) -> None:
+def _metrics(found: View) -> None:
     from ..answer.rows import number
 
-    moe, dense = found.moe.point, found.dense.point
     columns = st.columns(4)
-    if found.reuse_penalty is not None and found.headroom_gain is not None:
-        columns[0].metric("reuse penalty", f"{found.reuse_penalty:.3g}×", help="MoE over dense step time, same batch.")
-        columns[1].metric(
-            "headroom gain", f"{found.headroom_gain:.3g}×", help="What the memory left over buys in batch."
-        )
-    for column, label, point, one in ((columns[2], "MoE", moe, found.moe), (columns[3], "dense", dense, found.dense)):
-        if point is None or not one.fits:
-            need = f"needs {one.devices_needed} devices" if one.devices_needed else "on no size tried"
+    if found.reuse is not None and found.headroom is not None:
+        columns[0].metric("reuse penalty", f"{found.reuse:.3g}×", help="MoE over dense step time, same batch.")
+        columns[1].metric("headroom gain", f"{found.headroom:.3g}×", help="What the memory left over buys in batch.")
+    for column, label, one in ((columns[2], "MoE", found.moe), (columns[3], "dense", found.dense)):
+        if not one.fits:
+            need = f"needs {one.needed} devices" if one.needed else "on no size tried"
             column.metric(label, "does not fit", need, delta_color="off", delta_arrow="off")
         else:
-            rate, tpot = point.rate / found.cluster.count, show(point.tpot, "s", 3)
-            text = f"batch {point.batch:,.0f}, {tpot} per token"
-            column.metric(f"{label}, tokens/s per device", number(rate), text, delta_color="off", delta_arrow="off")
+            text = f"batch {one.batch:,.0f}, {show(one.tpot, 's', 3)} per token"
+            column.metric(f"{label}, tokens/s per device", number(one.rate), text, delta_color="off", delta_arrow="off")
 
 
 def verdict_map() -> None:
@@ -157,7 +143,7 @@ def verdict_map() -> None:
     left, right = st.columns(2)
     x = left.selectbox("across", list(AXES), index=0, key="map-x", format_func=lambda k: names[k])
     y = right.selectbox("up", [k for k in AXES if k != x], index=0, key="map-y", format_func=lambda k: names[k])
-    picture(choice, found, "map", x=x, y=y)
+    picture(choice, "map", x=x, y=y)
 
 
 def quality() -> None:
@@ -170,24 +156,16 @@ def quality() -> None:
     choice, found = asked()
     if found is None:
         return
-    picture(choice, found, "q")
-    picture(choice, found, "evidence")
-    notes = getattr(found.q_evidence, "notes", ())
-    for text in notes:
+    picture(choice, "q")
+    picture(choice, "evidence")
+    for text in found.notes:
         st.markdown(f"- {md(text)}")
-    laws = getattr(found.q_evidence, "laws", ())
-    if laws:
+    if found.laws:
         with st.expander("Every law", icon=":material/gavel:"):
-            rows: list[tuple[Any, ...]] = [
-                (w.title, "–" if w.q is None else f"{w.q:.3g}", "yes" if w.in_range else "no", w.warning, w.source)
-                for w in laws
-            ]
-            table(("law", "q", "in range", "what to know", "source"), rows)
-    pairs = getattr(found.q_evidence, "pairs", ())
-    if pairs:
+            table(("law", "q", "in range", "what to know", "source"), found.laws)
+    if found.pairs:
         with st.expander("Every matched pair about this model", icon=":material/balance:"):
-            rows = [(p.benchmark, p.ladder, f"{p.q:.3g}", p.grade, p.weight_reason or "enters", p.note) for p in pairs]
-            table(("benchmark", "dense models", "q", "class", "use", "note"), rows)
+            table(("benchmark", "dense models", "q", "class", "use", "note"), found.pairs)
 
 
 def accuracy_view() -> None:
@@ -195,7 +173,7 @@ def accuracy_view() -> None:
     st.title("How accurate is this?", anchor=False)
     choice, found = asked()
     if found is not None:
-        st.markdown(f"**This answer.** {md(accuracy(found))}")
+        st.markdown(f"**This answer.** {md(found.accuracy)}")
     from . import measured
 
     measured.show(choice, silicon=st.session_state["silicon"])
