@@ -92,10 +92,13 @@ def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:
     """All-reduce of `size` bytes over `ranks` devices of one node [s]; 0 for one rank.
 
     start + growth*sqrt(MiB) + 2(g-1)/g size/(fraction*link): start-up, the latency of the middle sizes where
-    neither one-shot nor ring is at its best, and the ring's bandwidth.
+    neither one-shot nor ring is at its best, and the ring's bandwidth. Where `nccl_start` is known, large
+    messages take the library's ring once it is faster: nccl_start + volume/(nccl_fraction*link).
     """
     volume = 2.0 * (ranks - 1.0) / maximum(ranks, 1.0) * size
     t = c["ar_start"] + c["ar_growth"] * sqrt(size / 2.0**20) + volume / (link * c["ar_fraction"])
+    if "nccl_start" in c:
+        t = minimum(t, c["nccl_start"] + volume / (link * c["nccl_fraction"]))
     return choose(ranks > 1.0, t, 0.0)
 
 

@@ -66,6 +66,15 @@ def in_flight(device: Device) -> float:
     return 1.0 if kind in REFERENCE else min(float(device.bandwidth) / REFERENCE.get(base(kind), 3.35e12), 1.0)
 
 
+NEVER = 1e3
+"""Start-up of a ring that is not used [s]."""
+
+
+def ring_start(link_class: str) -> float:
+    """Factor on the start-up of the library's ring: measured on NVLink only, elsewhere it is left out [-]."""
+    return 1.0 if link_class in ("nvlink", "") else NEVER
+
+
 def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, np.ndarray]:
     """Prior constants as arrays (rows,) or (rows, formats), before any fitted effect."""
     data = priors()

@@ -200,6 +200,7 @@ def row_constants(
     link = np.zeros(len(p.index))
     for d in {id(d): d for d in p.devices}.values():
         hit = np.array([x is d for x in p.devices])
+        out["comm.nccl_start"][hit] *= constants.ring_start(d.link_class)
         for name in ("gqa.half", "mla.half"):
             out[name][hit] *= constants.in_flight(d)
         link[hit] = constants.link_rate(d, prepared.widths.tp[hit])

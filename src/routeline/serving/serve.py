@@ -1,8 +1,9 @@
 """A closed loop of requests on a continuous batch: time per output token, time to first token, throughput.
 
 Fixed point: of C requests in flight a fraction phi decodes. A decoding request sees the C-1 others (arrival theorem
-of closed loops): phi*(C-1) of them decode beside it, and every step carries phi*(C-1)*I/O of their prompt tokens. Engines either mix those tokens into decode steps (chunked
-prefill) or pause decoding for whole prompts; `mixed` says which.
+of closed loops): phi*(C-1) of them decode beside it, and every step carries phi*(C-1)*I/O of their prompt tokens.
+Engines either mix those tokens into decode steps (chunked prefill) or pause decoding for whole prompts; `mixed` says
+which.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def _loop(
     own = chunks * busy
     service = np.maximum(inside / np.maximum(requests, 1.0), 0.0) * chunks
     rate = decoding / (steps * step)
-    used = np.minimum(rate * service, 0.95)
+    used = np.minimum(rate * service * np.maximum(1.0 - 1.0 / np.maximum(load.concurrency, 1.0), 0.0), 0.95)
     wait = service * used / (2.0 * (1.0 - used))
     burst = np.maximum(k["ttft.burst"], load.waves) * np.maximum(load.concurrency - 1.0, 0.0) * service / 2.0
     ttft = own + 0.5 * step + np.minimum(wait, load.concurrency * service) + burst + k["ttft.fixed"]

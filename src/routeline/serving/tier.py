@@ -26,6 +26,7 @@ def has_constants(device: Device) -> bool:
 def _constants(kind: str, engine: str, link_class: str, in_flight: float) -> dict[str, Any]:
     rows = constants.prior_rows([kind], [engine])
     rows["comm.ar_start"] = rows["comm.ar_start"] * constants.link_start(link_class)
+    rows["comm.nccl_start"] = rows["comm.nccl_start"] * constants.ring_start(link_class)
     for name in ("gqa.half", "mla.half"):
         rows[name] = rows[name] * in_flight
     known = constants.fitted()
