@@ -6,8 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import requests
-from .compare import TIE, Comparison, compare
+import numpy as np
+
+from . import layouts, requests, side
+from .compare import TIE, Comparison, Side, compare, verdict
 from .dense import SHAPES
 from .errors import RoutelineError
 
@@ -134,10 +136,37 @@ def alternatives(c: Comparison) -> list[tuple[str, str, Any]]:
     return [(f, label, v) for f, label, v in out if v != getattr(s, f)]
 
 
+WITHOUT = "layout without cp/pp"
+
+
+def without_split(one: Side, c: Comparison) -> Side:
+    """A side with its layouts restricted to cp = 1 and pp = 1, at its largest batch there."""
+    keep = (np.asarray(one.options.cp) == 1) & (np.asarray(one.options.pp) == 1)
+    options = replace(one.options, **{w: np.asarray(getattr(one.options, w))[keep] for w in layouts.WIDTHS})
+    found = side.at_max(one.counted, c.ground, options) if np.any(keep) else None
+    return replace(one, options=options, fits=found is not None, point=found, largest=found)
+
+
+def _plain_layouts(c: Comparison) -> list[Choice]:
+    """R where `auto` may use neither context nor pipeline parallelism; nothing where the answer uses neither."""
+    used = [x.largest.layout for x in (c.moe, c.dense) if x.largest is not None]
+    if not np.ndim(c.moe.options.tp) or not any(x.cp > 1 or x.pp > 1 for x in used):
+        return []
+    moe, rival = (without_split(x, c) for x in (c.moe, c.dense))
+    m, d = moe.largest, rival.largest
+    ratio = None if m is None or d is None else d.rate / m.rate
+    found = verdict(moe, rival, ratio)
+    absent = "; ".join(f"{x.name} fits no layout without cp and pp" for x in (moe, rival) if not x.fits)
+    return [
+        Choice(name=WITHOUT, given="auto", instead="cp=1, pp=1", ratio=ratio, verdict=found,
+               flips=found != c.verdict, reason=absent)
+    ]  # fmt: skip
+
+
 def what_matters(comparison: Comparison) -> tuple[Choice, ...]:
     """Each alternative tried alone, the one that moves R most first; flips before all others."""
     c = comparison
-    base, out = c.throughput_ratio, []
+    base, out = c.throughput_ratio, _plain_layouts(c)
     for name, label, value in alternatives(c):
         try:
             other = again(c, **{name: value})

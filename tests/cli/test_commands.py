@@ -72,7 +72,7 @@ def test_compare_leads_with_the_verdict_and_says_what_is_open(cli):
 
 def test_the_winner_is_named_when_it_is_the_moe(cli):
     out = cli("compare Qwen3-30B-A3B --devices 8xH100 --context 1k --batch 2048 --q 6").out
-    assert out.startswith("MoE wins: Qwen3-30B-A3B serves")
+    assert out.startswith("MoE wins at batch 2,048: Qwen3-30B-A3B serves")
 
 
 def test_several_clusters_give_a_table_with_a_row_each(cli):
@@ -80,8 +80,8 @@ def test_several_clusters_give_a_table_with_a_row_each(cli):
     assert "8xH200 SXM" in out
     assert "8xMI300X" in out
     assert re.search(r"1xL4 +\S*(neither_fits|moe_infeasible)", out)
-    data = cli("compare DeepSeek-V3 --devices 8xH200,8xMI300X --weights fp8 --q 2 --json").json
-    one = cli("compare DeepSeek-V3 --devices 8xMI300X --weights fp8 --q 2 --json").json
+    data = cli("compare DeepSeek-V3 --devices 8xH200,8xMI300X --weights fp8 --q 2 --tier ideal --json").json
+    one = cli("compare DeepSeek-V3 --devices 8xMI300X --weights fp8 --q 2 --tier ideal --json").json
     assert data["comparisons"][1] == one
 
 
@@ -225,3 +225,45 @@ def test_every_flag_is_a_scenario_field_or_the_commands_own():
     fields = set(import_module("routeline.scenario").Scenario.__dataclass_fields__)
     assert names - fields == {"model", "devices", "as_json", "verbose", "layouts", "source", "save", "plots"}
     assert fields <= names
+
+
+def test_a_batch_or_latency_asked_for_is_what_the_sentence_answers(cli):
+    asked = "compare DeepSeek-V3 --devices 16xH200 --q 4 --tier ideal"
+    said = cli(f"{asked} --batch 64 --json").json
+    assert said["sentence_ratio"] == "equal_batch"
+    assert f"{said['ratios']['equal_batch']:.3g}x" in said["sentence"]
+    fast = cli(f"{asked} --tpot 30ms --json").json
+    assert fast["sentence_ratio"] == "tpot"
+    assert "within 30 ms per token" in fast["sentence"]
+    none = cli(f"{asked} --batch 64000 --json").json
+    assert none["sentence"].startswith("No answer at batch 64,000")
+    assert none["sentence_ratio"] == "max_batch"
+
+
+def test_a_calibrated_answer_states_its_error_and_what_no_deployment_measured(cli):
+    said = cli("compare DeepSeek-V3 --devices 8xH200 --q 4 --tier calibrated --layout tp=4,pp=2 --json").json
+    rests = {a["name"]: a for a in said["assumptions"]}
+    assert rests["tier"]["value"] == "calibrated"
+    assert 0 < rests["tier_error"]["value"] < 1
+    assert f"{rests['tier_error']['value']:.0%} mean error a side" in said["sentence"]
+    assert any("no measured deployment uses" in text for text in said["not_established"])
+
+
+def test_the_choice_without_cp_and_pp_is_in_the_layouts_searched(cli):
+    said = cli("compare DeepSeek-V3 --devices 32xH100 --q 4 --tier ideal --json").json
+    row = next(c for c in said["what_matters"] if c["name"] == "layout without cp/pp")
+    assert row["ratio"] is None or row["ratio"] > 0
+    assert row["flips"] == (row["verdict"] != said["verdict"])
+
+
+def test_a_dense_model_is_its_own_match_and_no_q_was_given(cli):
+    said = cli("compare Llama-3.1-70B --devices 8xH100 --json").json
+    assert "its own match" in said["sentence"]
+    assert "given" not in said["sentence"]
+    assert said["ratios"]["max_batch"] == 1
+
+
+def test_an_output_nobody_gave_is_an_assumption(cli):
+    rests = {a["name"]: a for a in cli("compare DeepSeek-V3 -d 8xH200 --input 4k --json").json["assumptions"]}
+    assert rests["output"]["value"] == 1024
+    assert rests["output"]["kind"] == "guess"

@@ -7,11 +7,13 @@ side as text. No arithmetic beyond ratios of numbers that the Comparison already
 from .extras import Extras, extras
 from .payload import SCHEMA_VERSION, clean, payload
 from .rows import break_even_rows, choice_rows, layout_rows, part_rows, point_rows, ratio_rows, side_rows
+from .stated import assumptions
 from .words import limits, request_line, short_name, verdict
 
 __all__ = [
     "SCHEMA_VERSION",
     "Extras",
+    "assumptions",
     "break_even_rows",
     "choice_rows",
     "clean",

@@ -12,6 +12,7 @@ from ..layouts import widths
 from ..roofline import ridge
 from ..side import Ground, Point
 from .extras import Extras, break_even_payload, evidence_payload, extras, headline_payload, request_payload
+from .stated import assumptions, lead_ratio, q_source
 from .words import limits, verdict
 
 SCHEMA_VERSION = 1
@@ -38,10 +39,11 @@ def payload(answer: Comparison, known: Extras | None = None) -> dict[str, Any]:
         "s": answer.s,
         "q": answer.q,
         "qs": answer.qs,
-        "q_source": answer.q_source,
+        "q_source": q_source(answer),
         "q_evidence": evidence_payload(answer, known.odds),
         "verdict": answer.verdict,
         "sentence": verdict(answer, known),
+        "sentence_ratio": lead_ratio(answer),
         "not_established": limits(answer, known),
         "throughput_ratio": answer.throughput_ratio,
         "ratios": {k: r.value if r else None for k, r in ratios.items()},
@@ -57,7 +59,7 @@ def payload(answer: Comparison, known: Extras | None = None) -> dict[str, Any]:
         "break_even": break_even_payload(dict(known.break_evens)),
         "assumptions": [
             {"name": a.name, "value": a.value, "unit": a.unit, "kind": a.kind, "source": a.source, "default": a.default}
-            for a in answer.assumptions
+            for a in assumptions(answer, known)
         ],
         "warnings": list(answer.warnings),
     }
@@ -100,9 +102,14 @@ def ffn_intensity(point: Point, ground: Ground) -> tuple[float | None, float | N
     return flop / moved, float(ridge(ground.rates.peaks[largest.format], ground.rates.bandwidth))
 
 
-def bound(point: Point) -> str:
-    """What takes most of the step: memory, compute, communication or overhead."""
-    return max(point.step.limits, key=lambda k: float(point.step.limits[k]))
+KERNELS = "kernel efficiency and launches"
+"""What `overhead` is in a tier of measured kernels: time above the bounds of memory and compute at peak rates."""
+
+
+def bound(point: Point, ground: Ground) -> str:
+    """What takes most of the step: memory, compute, communication, overhead, or (measured kernels) KERNELS."""
+    most = max(point.step.limits, key=lambda k: float(point.step.limits[k]))
+    return KERNELS if most == "overhead" and ground.efficiency.kernels is not None else most
 
 
 def resident(point: Point, ground: Ground) -> float:
@@ -147,7 +154,7 @@ def side_payload(one: Side, ground: Ground) -> dict[str, Any]:
         "fragmentation": touched / k,
         "ffn_intensity": intensity,
         "ridge": knee,
-        "bound": bound(point),
+        "bound": bound(point, ground),
         "limits_s": dict(step.limits),
         "parts": {
             name: {"bytes": p.bytes, "flop": p.flop, "seconds": p.seconds} for name, p in step.parts.items()

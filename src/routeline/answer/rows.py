@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..compare import Comparison, Ratio
+from ..fair import WITHOUT
 from ..side import Point
 from ..units import show
 from .extras import Extras
@@ -64,7 +65,7 @@ def side_rows(answer: Comparison) -> list[Row]:
     )
     each("reuse fragmentation", lambda p: number(float(p.step.touched) / float(p.counted.top_k)))
     each("FFN intensity (ridge) [FLOP/B]", lambda p: _intensity(p, answer))
-    each("bound by", bound)
+    each("bound by", lambda p: bound(p, ground))
     return rows
 
 
@@ -151,7 +152,7 @@ def choice_rows(known: Extras, most: int = 6) -> list[tuple[str, str, str]]:
             continue
         ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
         rows.append((c.name, f"{c.given} -> {c.instead}", f"{ratio} {c.verdict}{' (flips)' if c.flips else ''}"))
-    return rows[:most]
+    return rows[:most] + [r for r in rows[most:] if r[0] == WITHOUT]
 
 
 def layout_rows(table: Any, most: int = 20) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ from ..requests import Requests
 from ..requests import sentence as request_sentence
 from ..units import show
 from .extras import Extras, extras
+from .stated import OWN, extrapolated, lead_ratio, own_match, tier_words, within_error
 
 NAMES = {
     "max_batch": "largest batches",
@@ -26,16 +27,20 @@ def verdict(answer: Comparison, known: Extras | None = None) -> str:
     "Dense wins: the matched dense model of 75.1 B serves 4.53x the tokens/s of DeepSeek-V3 ...".
     """
     known = known or extras(answer)
-    return f"{_outcome(answer, known)} ({_setting(answer)}); not established: {', '.join(limits(answer, known))}."
+    open_ = limits(answer, known)
+    return f"{_outcome(answer, known)} ({_setting(answer)})" + (
+        f"; not established: {', '.join(open_)}." if open_ else "."
+    )
 
 
 def _setting(answer: Comparison) -> str:
-    m, d = answer.moe.point, answer.dense.point
+    pair = answer.ratios[lead_ratio(answer)]
+    m, d = pair.moe or answer.moe.point, pair.dense or answer.dense.point
     shown = [str(p.layout) if p is not None else "none" for p in (m, d)]
     layout = f"layout {shown[0]}" if shown[0] == shown[1] else f"layouts {shown[0]} and {shown[1]}"
     return (
-        f"{show(answer.scenario.context, 'tokens')} context, {answer.cluster.name}, q = {answer.q:.3g}, "
-        f"{layout + ', ' if m or d else ''}tier {answer.ground.efficiency.name}"
+        f"{show(answer.scenario.context, 'tokens')} context, {answer.cluster.name}, q = {answer.q:.3g}"
+        f"{f' ({OWN})' if own_match(answer) else ''}, {layout + ', ' if m or d else ''}{tier_words(answer)}"
     )
 
 
@@ -61,7 +66,10 @@ def _outcome(answer: Comparison, known: Extras) -> str:
         return f"Dense by default: {moe} {_unfit(answer.moe)}, while {other} {_serves(answer.dense)}"
     if kind == "dense_infeasible":
         return f"MoE by default: {other} {_unfit(answer.dense)}, while {moe} {_serves(answer.moe)}"
-    ratio, pair = answer.throughput_ratio or 1.0, answer.ratios["max_batch"]
+    name = lead_ratio(answer)
+    pair = answer.ratios[name]
+    ratio = pair.value or 1.0
+    kind = {"neither": "tie", "MoE": "moe", "dense": "dense"}[leads(ratio)]
     ahead, behind, factor, first, second = (
         (moe, other, 1.0 / ratio, pair.moe, pair.dense) if kind == "moe" else (other, moe, ratio, pair.dense, pair.moe)
     )
@@ -70,22 +78,60 @@ def _outcome(answer: Comparison, known: Extras) -> str:
     head = "A tie" if kind == "tie" else named
     batches = f", batch {first.batch:,.0f} against {second.batch:,.0f}" if first and second else ""
     subject = "it" if head.startswith(ahead) else ahead
-    return f"{head}: {subject} serves {factor:.3g}x the tokens/s of {behind}{batches}{_weakest(answer, known)}"
+    where = f" {_place(answer, name)}" if name != "max_batch" else ""
+    text = f"{head}{where}: {subject} serves {factor:.3g}x the tokens/s of {behind}"
+    return f"{_unmet(answer)}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}"
 
 
-def _weakest(answer: Comparison, known: Extras) -> str:
+def _place(answer: Comparison, name: str) -> str:
+    """'at batch 64', 'within 50 ms per token', 'at largest batches', 'per request'."""
+    at = answer.ratios[name].at if name in answer.ratios else None
+    if name == "equal_batch" and answer.scenario.batch is not None:
+        limit = answer.scenario.tpot
+        pair = [p for p in (answer.ratios[name].moe, answer.ratios[name].dense) if p is not None]
+        slow = [p.counted.model.name for p in pair if limit is not None and p.tpot > limit]
+        late = f" ({' and '.join(slow)} over {show(float(limit or 0), 's')} per token)" if slow else ""
+        return f"at batch {answer.scenario.batch:,.0f}{late}"
+    if name == "tpot" and answer.scenario.tpot is not None and at is not None:
+        return f"within {show(at, 's')} per token"
+    return NAMES[name] if name == "request" else f"at {NAMES[name]}"
+
+
+def _unmet(answer: Comparison) -> str:
+    """'No answer at batch 4,000 (... does not admit batch 4000); at largest batches: ' where it cannot be met."""
+    asked = answer.scenario
+    name = "equal_batch" if asked.batch is not None else "tpot"
+    if (asked.batch is None and asked.tpot is None) or lead_ratio(answer) == name:
+        return ""
+    return f"No answer {_place(answer, name)} ({answer.ratios[name].reason}); at largest batches instead: "
+
+
+CLOSE = 0.05
+"""Ratios within 5% of each other are not told apart in the sentence."""
+
+
+def _weakest(answer: Comparison, known: Extras, main: str) -> str:
     """The asked-for ratio that supports the verdict least, with its number: a headline must not hide it."""
-    ratio, dense_ahead = answer.throughput_ratio or 1.0, answer.verdict != "moe"
+    ratio = answer.ratios[main].value or 1.0
+    dense_ahead = leads(ratio) != "MoE"
     asked = {r.name: r.value for r in known.headline.rows if r.value is not None and not r.assumed}
     name = (min if dense_ahead else max)(asked, key=lambda n: asked[n])
     value = asked[name]
-    if abs(value / ratio - 1) < 0.005:
+    if leads(value) in (leads(ratio), "neither") and abs(value / ratio - 1) < CLOSE:
         return ""
-    shown = f"{value if dense_ahead else 1 / value:.3g}x"
-    turned = leads(value) not in ("neither", leads(ratio))
-    return f", but only {shown} {'' if name == 'request' else 'at '}{NAMES[name]}" + (
-        ", where the verdict turns" if turned else ""
-    )
+    where = _place(answer, name)
+    if leads(value) not in ("neither", leads(ratio)):
+        return f", but {where} {_ahead(answer, value)}"
+    return f", but only {value if dense_ahead else 1 / value:.3g}x {where}"
+
+
+def _ahead(answer: Comparison, value: float, verb: str = "leads by") -> str:
+    """'the MoE leads by 1.4x' at a ratio R = dense over MoE: the convention of the sentence."""
+    if leads(value) == "neither":
+        return "it is a tie"
+    mixed, plain = bool(answer.moe.counted.moe_layers), not answer.dense.counted.moe_layers
+    names = ("dense", "the MoE") if mixed and plain else (answer.opponent.name, answer.model.name)
+    return f"{names[0] if value > 1 else names[1]} {verb} {max(value, 1 / value):.2g}x"
 
 
 def _serves(one: Side) -> str:
@@ -108,14 +154,20 @@ def _unfit(one: Side) -> str:
 def limits(answer: Comparison, known: Extras | None = None) -> list[str]:
     """What the answer does not settle, most important first."""
     known = known or extras(answer)
-    out = [_quality(answer, known)]
-    tier = answer.ground.efficiency.name
+    out = [_quality(answer, known)] if not own_match(answer) else []
+    tier, ratio = answer.ground.efficiency.name, answer.ratios[lead_ratio(answer)].value
     if tier in ("bandwidth", "ideal"):
         out.append(f"real speeds (tier {tier} is a bound)")
+    elif within_error(answer, ratio) and not own_match(answer):
+        out.append("real speeds (the lead is within the error of the tier)")
+    bold = extrapolated(answer)
+    if bold:
+        several = f"layouts {' and '.join(bold)} run" if len(bold) > 1 else f"layout {bold[0]} runs"
+        out.append(f"that {several} as computed (no measured deployment uses {'them' if len(bold) > 1 else 'it'})")
     if answer.scenario.layout.strip().lower() == "pooled":
         out.append("that a real layout reaches the pooled ideal")
-    if known.illustrated:
-        out.append(f"whole requests ({_request(known.request)})")
+    if known.illustrated and not own_match(answer):
+        out.append(_request(answer, known.request))
     return out
 
 
@@ -135,12 +187,13 @@ def _sure(answer: Comparison, known: Extras) -> str:
     """'; dense leads below q = 15.9, where over 99% of the evidence lies'."""
     if known.odds is None:
         return ""
-    chance = known.odds.p_above.get("max_batch")
+    name = lead_ratio(answer)
+    chance = known.odds.p_above.get(name)
     if chance is None:
         return ""
-    flips = [f for f in known.odds.flips if f.ratio == "max_batch"]
+    flips = [f for f in known.odds.flips if f.ratio == name]
     dense = chance >= 0.5
-    share = chance if dense else 1.0 - chance - known.odds.p_unfit["max_batch"]
+    share = chance if dense else 1.0 - chance - known.odds.p_unfit[name]
     side = "dense" if dense else "the MoE"
     if len(flips) != 1:
         return f"; {side} leads over {_percent(share)} of it"
@@ -150,7 +203,7 @@ def _sure(answer: Comparison, known: Extras) -> str:
 
 def _conventions(answer: Comparison, known: Extras) -> str:
     """'; matched at equal-flop no dense model may exist (98%)': where another convention would say otherwise."""
-    e, flips = answer.q_evidence, [f.q for f in known.odds.flips if f.ratio == "max_batch"] if known.odds else []
+    e, flips = answer.q_evidence, [f.q for f in known.odds.flips if f.ratio == lead_ratio(answer)] if known.odds else []
     out = []
     for name, spread in e.conventions().items():
         missing = getattr(spread, "p_unreachable", 0.0)
@@ -167,11 +220,17 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%" if 0.005 <= share <= 0.995 else ("over 99%" if share > 0.5 else "under 1%")
 
 
-def _request(found: Requests) -> str:
+def _request(answer: Comparison, found: Requests) -> str:
+    """'whole requests: with 8k in, 1k out the verdict turns, dense leads by 1.3x'."""
     if found.value is None:
-        return "none asked for"
+        return "whole requests (none asked for)"
     shape = f"{show(found.shape.input, 'tokens')} in, {show(found.shape.output, 'tokens')} out"
-    return f"at {shape} R is {found.value:.3g}"
+    main = answer.ratios[lead_ratio(answer)].value
+    if main is None or leads(found.value) == "neither":
+        return f"whole requests (at {shape} {_ahead(answer, found.value)})"
+    if leads(found.value) == leads(main):
+        return f"whole requests (at {shape} {_ahead(answer, found.value)} too)"
+    return f"whole requests (at {shape} the verdict turns: {_ahead(answer, found.value)})"
 
 
 def request_line(known: Extras) -> str:

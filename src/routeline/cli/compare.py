@@ -136,7 +136,7 @@ def _print(answer: Any, verbose: bool, layouts: bool) -> None:
     if layouts:
         _layouts(out, answer)
     _warnings(out, answer.warnings)
-    _assumptions(out, answer.assumptions, verbose)
+    _assumptions(out, say.assumptions(answer, known), verbose)
 
 
 def _layouts(out: Any, answer: Any) -> None:
@@ -160,7 +160,10 @@ def _warnings(out: Any, warnings: Any) -> None:
             out.print(f"Warning: {text}.", style="yellow")
 
 
-KEY = ("context", "q", "tier", "layout", "weights", "cache", "memory", "utilisation", "overhead", "routing", "dense")
+KEY = (
+    "context", "q", "tier", "tier_error", "input", "output", "layout", "weights", "cache", "memory", "utilisation",
+    "overhead", "routing", "dense",
+)  # fmt: skip
 """Assumptions that are printed even when nobody set them."""
 
 
@@ -177,12 +180,13 @@ def _assumptions(out: Any, found: Any, verbose: bool) -> None:
         rows = [(a.name, text(a), a.kind, a.source) for a in found]
         out.print(table(["assumption", "value", "kind", "source"], rows, left=4))
         return
-    shown = [a for a in found if (a.name in KEY or not a.default) and "." not in a.name]
+    shown = [a for a in found if (a.name in KEY or not a.default) and "." not in a.name and a.value is not None]
     listed = ", ".join(f"{a.name} {text(a)}{' (default)' if a.default else ''}" for a in shown)
     out.print(f"Assumptions ({len(found)}, all with -v): {listed}.")
 
 
 def _print_clusters(answers: list[Any]) -> None:
+    from .. import answer as say
     from ..answer.rows import number
 
     out = console()
@@ -202,7 +206,7 @@ def _print_clusters(answers: list[Any]) -> None:
     columns = ["devices", "verdict", "R", "equal batch", "equal TPOT", "batch MoE / dense", "tokens/s MoE / dense"]
     out.print(table(columns, rows, left=2))
     _warnings(out, dict.fromkeys(w for a in answers for w in a.warnings))
-    shared = [a for a in answers[0].assumptions if not a.name.startswith(("device.", "moe.", "dense."))]
+    shared = [a for a in say.assumptions(answers[0]) if not a.name.startswith(("device.", "moe.", "dense."))]
     _assumptions(out, shared, False)
 
 

@@ -1,0 +1,96 @@
+"""What an answer rests on, as it was resolved: the tier with its error, q of a dense model, request lengths used."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..compare import Assumption, Comparison
+from .extras import Extras
+
+
+def tier_error(answer: Comparison) -> float | None:
+    """Mean relative error of time per token of the tier on models it was not fitted on [-]; None for a bound."""
+    if answer.ground.efficiency.kernels is None:
+        return None
+    from ..serving.constants import fitted
+
+    return (fitted() or {}).get("residual", {}).get("held_out_tpot_mape")
+
+
+def tier_words(answer: Comparison) -> str:
+    """'tier ideal, a bound' or 'tier calibrated, about 14% mean error a side'."""
+    name, error = answer.ground.efficiency.name, tier_error(answer)
+    if error is None:
+        return f"tier {name}"
+    from ..serving.tier import has_constants
+
+    least = "about" if has_constants(answer.cluster.device) else "unmeasured devices: at least"
+    return f"tier {name}, {least} {error:.0%} mean error a side"
+
+
+def within_error(answer: Comparison, ratio: float | None) -> bool:
+    """Whether R is closer to 1 than two independent errors of the tier: |ln R| < sqrt(2) * error."""
+    error = tier_error(answer)
+    return error is not None and ratio is not None and abs(math.log(ratio)) < math.sqrt(2.0) * error
+
+
+def own_match(answer: Comparison) -> bool:
+    """Whether the model is dense and nobody stated q: it is compared with itself."""
+    e, asked = answer.q_evidence, answer.scenario
+    return e is not None and e.subject.sparsity >= 1.0 and asked.q is None and asked.q_law is None
+
+
+OWN = "dense: its own match"
+
+
+def q_source(answer: Comparison) -> str:
+    return OWN if own_match(answer) else answer.q_source
+
+
+def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assumption, ...]:
+    """The answer's assumptions with what `auto` and missing values became.
+
+    The tier is the one used, with its error; the length of a request that was given by half is the one used.
+    """
+    shape = known.request.shape if known is not None and not known.illustrated else None
+    if shape is None and "request" in answer.ratios:
+        shape = answer.ratios["request"].detail.shape
+    out: list[Assumption] = []
+    for a in answer.assumptions:
+        if a.name == "tier":
+            meaning = answer.ground.efficiency
+            out.append(
+                replace(a, value=meaning.name, source=f"{a.source}; {meaning.source}" if a.default else a.source)
+            )
+            error = tier_error(answer)
+            if error is not None:
+                out.append(
+                    Assumption(name="tier_error", value=error, unit="-", kind="fitted",
+                               source="mean error of time per token on model families the tier was not fitted on")
+                )  # fmt: skip
+        elif a.name == "q" and own_match(answer):
+            out.append(replace(a, kind="derived", source=OWN))
+        elif shape is not None and a.name in shape.assumed:
+            basis = "1,024 tokens, a guess" if a.name == "output" else "the context"
+            used = float(getattr(shape, a.name))
+            out.append(replace(a, value=used, kind="guess", source=f"not given: {basis}"))
+        else:
+            out.append(a)
+    return tuple(out)
+
+
+def lead_ratio(answer: Comparison) -> str:
+    """The ratio that the sentence answers with: at the batch or latency asked for, else at largest batches."""
+    asked = answer.scenario
+    name = "equal_batch" if asked.batch is not None else "tpot" if asked.tpot is not None else "max_batch"
+    return name if answer.ratios[name].value is not None else "max_batch"
+
+
+def extrapolated(answer: Comparison) -> list[str]:
+    """Layouts of a calibrated answer that no measured deployment uses (context or pipeline parallel)."""
+    if answer.ground.efficiency.kernels is None:
+        return []
+    pair = answer.ratios[lead_ratio(answer)]
+    points = [pair.moe or answer.moe.point, pair.dense or answer.dense.point]
+    return list(dict.fromkeys(str(p.layout) for p in points if p is not None and (p.layout.cp > 1 or p.layout.pp > 1)))
