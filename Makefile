@@ -62,7 +62,7 @@ figures: $(VENV)/.dev  ## the pictures of README and docs, from real runs
 docs: $(VENV)/.dev  ## refresh the outputs pasted into README and docs
 	$(BIN)/python tests/test_docs.py --update
 
-test-web: $(VENV)/.extra-web  ## the page in a real Chromium
+test-web: $(VENV)/.extra-browser  ## the page in a real Chromium
 	$(PYTEST) -m browser
 
 test-cluster: $(VENV)/.extra-cluster  ## sweeps on a Dask cluster of several processes
