@@ -101,6 +101,25 @@ class Comparison:
     def throughput_ratio(self) -> float | None:
         return self.ratios["max_batch"].value
 
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence, as `routeline compare` prints it."""
+        return import_module("routeline.answer").verdict(self)
+
+    @property
+    def break_even(self) -> dict[str, Any]:
+        """Where the verdict turns, by variable (routeline.breakeven.break_evens); solved when asked for."""
+        return import_module("routeline.breakeven").break_evens(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain values: the JSON of docs/json.md."""
+        made = import_module("routeline.answer")
+        return made.clean(made.payload(self))
+
+    def __repr__(self) -> str:
+        ratio = "none" if self.throughput_ratio is None else f"{self.throughput_ratio:.4g}"
+        return f"Comparison({self.model.name!r}, {self.cluster.name!r}, verdict={self.verdict!r}, R={ratio})"
+
     def chart(self, name: str, **options: Any) -> Any:
         """A chart of this answer, by a name of routeline.plots.CHARTS; needs the extra [plots].
 

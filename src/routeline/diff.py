@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .callable import named
 from .compare import Comparison
 from .errors import RoutelineError
 from .resolve import ask
@@ -131,3 +132,5 @@ def _moved(a: dict[str, tuple[Any, str]], b: dict[str, tuple[Any, str]]) -> list
         if not same:
             out.append(Outcome(name=name, unit=unit or other, before=before, after=after))
     return out
+
+named(__name__)

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import counts, memory, routing, side
 from .arch import Layers
+from .callable import named
 from .compare import Comparison, Side
 from .counts import Operation
 from .errors import RoutelineError, UnknownName
@@ -420,3 +421,5 @@ def _activation(p: Point) -> Operation:
 
 
 __all__ = ["Trace", "explain", "keys"]
+
+named(__name__)

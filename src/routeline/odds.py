@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import arch, counts, dense, layouts, side
+from .callable import named
 from .compare import TIE, Comparison, options
 from .dense import SHAPES
 
@@ -191,3 +192,5 @@ def _beyond(answer: Comparison) -> float | None:
 
 
 __all__ = ["TIE", "Flip", "Odds", "odds", "ratios_at"]
+
+named(__name__)

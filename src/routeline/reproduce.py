@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import breakeven, fair, requests
+from .callable import named
 from .compare import Comparison, compare
 from .errors import RoutelineError, UnknownName
 from .resolve import ask, cluster, model, number, q_of, scenario
@@ -410,3 +411,5 @@ def reproduce(which: Sequence[str] = tuple(CLAIMS)) -> dict[str, Any]:
         "schema_version": 1, "paper": PAPER, "settings": "unknown", "statement": UNKNOWN,
         "claims": [_CLAIM[name]() for name in which],
     }  # fmt: skip
+
+named(__name__)

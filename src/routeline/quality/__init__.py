@@ -7,6 +7,7 @@
 q is the size multiplier: the dense model that matches an MoE has q times its active parameters.
 """
 
+from ..callable import named
 from .combine import shipped as constants
 from .distribution import Fixed, LogUniform, QDistribution, parse_q
 from .evidence import QEvidence, estimate, evidence, from_law, stated
@@ -63,3 +64,5 @@ def backtest(**options):
     from .backtest_table import run
 
     return run(**options)
+
+named(__name__)

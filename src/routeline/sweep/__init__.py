@@ -10,10 +10,7 @@ The module is callable: `routeline.sweep(...)` is `routeline.sweep.run.sweep(...
 
 from __future__ import annotations
 
-import sys
-import types
-from typing import Any
-
+from ..callable import named
 from .axes import AXES, Axis
 from .outputs import OUTPUTS
 from .run import Result, sweep
@@ -22,9 +19,4 @@ from .space import Space, make, read
 __all__ = ["AXES", "OUTPUTS", "Axis", "Result", "Space", "make", "read", "sweep"]
 
 
-class _Callable(types.ModuleType):
-    def __call__(self, *args: Any, **kwargs: Any) -> Result:
-        return sweep(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = _Callable
+named(__name__)
