@@ -98,3 +98,22 @@ def test_the_subject_of_a_model_is_its_shape():
     s = subject(MODEL)
     assert (s.experts, s.top_k, s.shared, s.d_model, s.d_expert) == (256, 8, 1, 7168, 2048)
     assert s.sparsity == pytest.approx(0.05596, abs=1e-5)
+
+
+@pytest.mark.parametrize(("name", "devices"), [("Mixtral-8x7B", "1xH200"), ("gpt-oss-120b", "1xH100")])
+def test_an_uncertain_verdict_names_the_q_where_it_turns_or_where_no_answer_is_left(name, devices):
+    from routeline import ask
+
+    base = ask(name, devices)
+    found = odds(base)
+    assert any(stop is not None for stop in found.stops.values())
+    for ratio, above in found.p_above.items():
+        turns = [f.q for f in found.flips if f.ratio == ratio]
+        stop = found.stops[ratio]
+        assert turns or stop is not None or above in (0.0, 1.0)
+        if stop is not None:
+            around = ratios_at(base, np.array([stop * 0.995, stop * 1.005]))[ratio]
+            assert np.isfinite(around).tolist() == [True, False]
+            assert found.p_unfit[ratio] == pytest.approx(1.0 - float(base.q_evidence.cdf(stop)), abs=1e-9)
+            if not turns:
+                assert above == pytest.approx(float(base.q_evidence.cdf(stop)), abs=1e-9)

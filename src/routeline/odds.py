@@ -36,7 +36,9 @@ class Odds:
     p_above: P(R > 1) by ratio name, None where the ratio has no answer; p_unfit: probability that the
     matched dense model does not fit (or misses the batch or latency) there; p_static: P(qs < 1);
     p_beyond_break_even: P(the MoE's batch is above the break-even batch), i.e. that it reads more weight
-    bytes than its match; flips: every q in the scanned range where a verdict changes.
+    bytes than its match; flips: every q in the scanned range where a verdict changes; stops: by ratio name the q
+    above which the dense side has no answer, None where it has one everywhere. A p_above strictly between 0 and 1
+    has a flip or a stop.
     """
 
     p_static: float
@@ -44,6 +46,7 @@ class Odds:
     p_above: dict[str, float | None]
     p_unfit: dict[str, float]
     flips: tuple[Flip, ...]
+    stops: dict[str, float | None]
     scanned: tuple[float, float]
 
 
@@ -108,19 +111,19 @@ def odds(answer: Comparison) -> Odds | None:
     centre = float(evidence.median)
     low, high = max(min(low, centre / 4, 0.9), floor), max(min(high, 200.0), centre * 4)
     grid = np.geomspace(low, high, GRID)
-    scan = ratios_at(answer, grid)
-    cells = np.concatenate([[0.0], np.sqrt(grid[1:] * grid[:-1]), [np.inf]])
-    mass = np.diff(np.asarray(evidence.distribution.cdf(cells[1:-1]), float), prepend=0.0, append=1.0)
-    above, unfit, flips = {}, {}, []
-    for name, values in scan.items():
+    above, unfit, stops, flips = {}, {}, {}, []
+    for name, values in ratios_at(answer, grid).items():
         known = np.isfinite(values)
-        unfit[name] = float(np.clip(mass[~known].sum(), 0.0, 1.0))
         found = _crossings(answer, name, grid, values)
+        ends = [_end(answer, name, grid, int(i)) for i in np.flatnonzero(known[1:] != known[:-1])]
+        above[name], unfit[name] = _probabilities(answer, name, grid, values, sorted([*(f.q for f in found), *ends]))
+        stops[name] = ends[-1] if ends and not known[-1] else None
+        if not known.any():
+            above[name] = None
         flips += found
-        above[name] = _probability(evidence, values, found, known, mass)
     return Odds(
         p_static=float(evidence.p_static), p_beyond_break_even=_beyond(answer), p_above=above, p_unfit=unfit,
-        flips=tuple(flips), scanned=(float(low), float(high)),
+        flips=tuple(flips), stops=stops, scanned=(float(low), float(high)),
     )  # fmt: skip
 
 
@@ -136,13 +139,18 @@ def _smallest(answer: Comparison) -> float:
     return float(fixed / counts.active(model).all) * 1.0001
 
 
+def _sign(values: np.ndarray) -> np.ndarray:
+    """1 where R > 1, -1 where not, 0 where it has no value."""
+    return np.where(np.isfinite(values), np.where(np.nan_to_num(values) > 1.0, 1.0, -1.0), 0.0)
+
+
 def _crossings(answer: Comparison, name: str, grid: np.ndarray, values: np.ndarray) -> list[Flip]:
     out = []
-    sign = np.where(np.isfinite(values), np.sign(values - 1.0), 0.0)
+    sign = _sign(values)
     for i in np.flatnonzero(sign[1:] * sign[:-1] < 0):
         fine = np.geomspace(grid[i], grid[i + 1], GRID)
         there = ratios_at(answer, fine)[name]
-        j = int(np.flatnonzero(np.sign(there - 1.0) == sign[i + 1])[0])
+        j = int(np.flatnonzero(_sign(there) == sign[i + 1])[0])
         low, high = max(j - 1, 0), j
         span = there[high] - there[low]
         share = (1.0 - there[low]) / span if span else 0.0
@@ -151,22 +159,29 @@ def _crossings(answer: Comparison, name: str, grid: np.ndarray, values: np.ndarr
     return out
 
 
-def _probability(
-    evidence: Any, values: np.ndarray, flips: list[Flip], known: np.ndarray, mass: np.ndarray
-) -> float | None:
-    """P(R > 1): exact between flips, by cells where the dense side stops fitting."""
-    if not known.any():
-        return None
-    if known.all():
-        edges = [0.0, *sorted(f.q for f in flips), np.inf]
-        state = bool(values[0] > 1.0)
-        total = 0.0
-        for a, b in pairwise(edges):
-            if state:
-                total += (1.0 if np.isinf(b) else float(evidence.cdf(b))) - (float(evidence.cdf(a)) if a > 0 else 0.0)
-            state = not state
-        return float(np.clip(total, 0.0, 1.0))
-    return float(np.clip(mass[known & (np.nan_to_num(values) > 1.0)].sum(), 0.0, 1.0))
+def _end(answer: Comparison, name: str, grid: np.ndarray, i: int) -> float:
+    """The q between grid[i] and grid[i + 1] where the dense side starts or stops having an answer."""
+    fine = np.geomspace(grid[i], grid[i + 1], GRID)
+    known = np.isfinite(ratios_at(answer, fine)[name])
+    j = int(np.flatnonzero(known != known[0])[0])
+    return float(np.sqrt(fine[j - 1] * fine[j]))
+
+
+def _probabilities(
+    answer: Comparison, name: str, grid: np.ndarray, values: np.ndarray, edges: list[float]
+) -> tuple[float, float]:
+    """(P(R > 1), P(no answer)): the mass of q between the edges, each interval judged at a point inside it.
+
+    The first and last points of the grid stand for all beyond them.
+    """
+    state = []
+    for a, b in pairwise([0.0, *edges, np.inf]):
+        inside = np.flatnonzero((grid > a) & (grid < b))
+        at = values[inside[len(inside) // 2]] if len(inside) else ratios_at(answer, np.sqrt(a * b))[name][0]
+        state.append(float(_sign(at)))
+    mass = np.diff([0.0, *(float(answer.q_evidence.cdf(q)) for q in edges), 1.0])
+    above, none = (float(np.clip(mass[np.array(state) == s].sum(), 0.0, 1.0)) for s in (1.0, 0.0))
+    return above, none
 
 
 def _beyond(answer: Comparison) -> float | None:

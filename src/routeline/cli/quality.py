@@ -35,6 +35,8 @@ def quality(model: str, devices: str | None, given: dict[str, Any], as_json: boo
         found = {"schema_version": 1} | evidence.to_dict()
         if devices is not None:
             found["p_dense_wins"] = chances.p_above if chances else None
+            found["p_no_answer"] = chances.p_unfit if chances else None
+            found["no_answer_above"] = chances.stops if chances else None
             found["flips"] = chances.flips if chances else []
         emit(clean(found))
     else:
@@ -67,16 +69,21 @@ def _print(evidence: Any, chances: Any) -> None:
     for note in found["notes"]:
         out.print(f"Note: {note}.")
     if chances is not None:
-        odds = [(name, "-" if p is None else f"{p:.3f}", _flips(chances, name)) for name, p in chances.p_above.items()]
-        out.print(table(["R at", "P(dense ahead)", "passes 1 at q"], odds))
+        odds = [
+            (name, "-" if p is None else f"{p:.3f}", f"{chances.p_unfit[name]:.3f}", _flips(chances, name))
+            for name, p in chances.p_above.items()
+        ]
+        out.print(table(["R at", "P(dense ahead)", "P(no answer)", "R passes 1 at q"], odds))
 
 
 def _sentence(found: dict[str, Any]) -> str:
     q = found["q"]
     if q["median"] is None:
         return f"Matched at {q['convention']}, no dense model is expected to reach the quality of {found['model']}."
+    low, high = q["interval90"]
+    spread = "" if low == high else f"90% {_range(q['interval90'])}; "
     return (
-        f"q of {found['model']} is {q['median']:.3g} (90% between {_range(q['interval90'])}; {q['origin']}, "
+        f"q of {found['model']} is {q['median']:.3g} ({spread}{q['origin']}, "
         f"{q['convention']}): the dense model of equal quality has q x {found['s']:.4f} = "
         f"{q['median'] * found['s']:.3g} times the MoE's parameters."
     )
@@ -87,8 +94,24 @@ def _number(value: Any) -> str:
 
 
 def _range(pair: Any) -> str:
-    return f"{_number(pair[0])} and {_number(pair[1])}" if pair[0] != pair[1] else _number(pair[0])
+    if None in (pair[0], pair[1]):
+        low = "no dense match" if pair[0] is None else f"{_number(pair[0])} to no dense match"
+        return low
+    return f"{_number(pair[0])} to {_number(pair[1])}" if pair[0] != pair[1] else _number(pair[0])
 
 
 def _flips(chances: Any, name: str) -> str:
-    return ", ".join(f"{f.q:.3g}" for f in chances.flips if f.ratio == name) or "nowhere"
+    ahead, stop = chances.p_above[name], chances.stops[name]
+    if ahead is None:
+        return "the dense model has no answer at any q"
+    said = ", ".join(f"{f.q:.3g}" for f in chances.flips if f.ratio == name)
+    if not said:
+        said = f"nowhere ({'dense' if ahead > 0.0 else 'the MoE'} ahead)"
+    return said if stop is None else f"{said}; {_STOPS.get(name, _STOPS['max_batch'])} above q = {stop:.3g}"
+
+
+_STOPS = {
+    "max_batch": "the dense model does not fit",
+    "equal_batch": "the dense model does not hold that batch",
+    "tpot": "the dense model has no batch within that TPOT",
+}  # fmt: skip
