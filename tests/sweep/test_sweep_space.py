@@ -166,3 +166,23 @@ def test_a_dry_run_counts_and_times_without_writing():
 def test_every_axis_and_output_says_what_it_is():
     assert all(kind.what for kind in AXES.values())
     assert all(known.what for known in OUTPUTS.values())
+
+
+def test_the_template_is_a_space_that_reads(tmp_path):
+    from click.testing import CliRunner
+
+    from routeline.cli.sweep import sweep as command
+    from routeline.sweep.space import read
+
+    printed = CliRunner().invoke(command, ["--template"])
+    assert printed.exit_code == 0
+    (tmp_path / "space.toml").write_text(printed.output)
+    assert read(str(tmp_path / "space.toml")) == read("example")
+
+
+def test_an_unknown_output_lists_the_known_ones():
+    from routeline.sweep.outputs import OUTPUTS
+
+    with pytest.raises(RoutelineError) as refused:
+        make({"context": [1]}, model="DeepSeek-V3", devices="8xH200", outputs=["foo"])
+    assert all(name in str(refused.value) for name in OUTPUTS)

@@ -13,7 +13,8 @@ from ._show import console, emit, table
 
 
 @command(example="routeline sweep example --dry-run")
-@click.argument("space", metavar="SPACE")
+@click.argument("space", metavar="SPACE", required=False)
+@click.option("--template", is_flag=True, help="Print the example space, to start a file of your own from.")
 @click.option("-o", "--out", metavar="FOLDER", help="Folder for Parquet blocks or reduced results.")
 @click.option("--resume", is_flag=True, help="Continue the run that FOLDER holds; finished blocks are kept.")
 @click.option("--dry-run", is_flag=True, help="Print points, blocks, bytes and expected time; run nothing.")
@@ -25,7 +26,8 @@ from ._show import console, emit, table
 @plot_option("a reducer or an output (default: the first)")
 @json_option
 def sweep(
-    space: str,
+    space: str | None,
+    template: bool,
     out: str | None,
     resume: bool,
     dry_run: bool,
@@ -48,8 +50,13 @@ def sweep(
     from ..errors import RoutelineError
     from ..sweep.plan import plan
     from ..sweep.run import sweep as run
-    from ..sweep.space import read
+    from ..sweep.space import bundled, read
 
+    if template:
+        click.echo(bundled(), nl=False)
+        return
+    if space is None:
+        raise RoutelineError("no space given; name a file, or start one with `routeline sweep --template > space.toml`")
     asked = read(space) if limit is None else replace(read(space), limit=limit)
     if dry_run:
         _plan(plan(asked, workers), json)

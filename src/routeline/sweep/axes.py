@@ -119,7 +119,7 @@ def canonical(name: str) -> str:
     name = str(name)
     plain = OTHER_NAMES.get(name, name)
     if plain not in AXES:
-        raise UnknownName("axis", name, AXES, "docs/sweep.md lists them")
+        raise UnknownName("axis", name, AXES, f"known: {', '.join(AXES)}")
     return plain
 
 

@@ -60,7 +60,7 @@ class Space:
                 raise RoutelineError(f"{name} is both an axis and fixed; give it once")
         for name in self.outputs:
             if name not in OUTPUTS:
-                raise UnknownName("output", name, OUTPUTS, "docs/sweep.md lists them")
+                raise UnknownName("output", name, OUTPUTS, f"known: {', '.join(OUTPUTS)}")
         if not self.outputs:
             raise RoutelineError(f"no outputs asked for; give at least one of {', '.join(list(OUTPUTS)[:6])}, ...")
         if self.points > self.limit:
@@ -231,7 +231,7 @@ def make(
             continue
         plain = axes_.OTHER_NAMES.get(name, name)
         if plain not in _FIXED:
-            raise UnknownName("setting", name, _FIXED, "docs/sweep.md lists them")
+            raise UnknownName("setting", name, _FIXED, f"known: {', '.join(_FIXED)}")
         if plain in AXES and not (plain == "memory" and value in ("usable", "marketed")):
             settled[plain] = axes_.make(plain, [value]).values[0]
         else:
@@ -240,15 +240,23 @@ def make(
     return Space(made, settled, wanted, dict(reduce or {}), block, limit)
 
 
+EXAMPLE = os.path.join(os.path.dirname(__file__), "example.toml")
+
+
+def bundled() -> str:
+    """The text of the example space."""
+    with open(EXAMPLE, encoding="utf-8") as f:
+        return f.read()
+
+
 def read(path: str) -> Space:
     """A Space from a TOML file with [axes], [fixed], outputs, [reduce.NAME], limit, block; 'example' is bundled.
 
     Raises:
         RoutelineError: unreadable, not TOML, or what `make` refuses.
     """
-    bundled = os.path.join(os.path.dirname(__file__), "example.toml")
     try:
-        with open(bundled if path == "example" and not os.path.exists(path) else path, "rb") as f:
+        with open(EXAMPLE if path == "example" and not os.path.exists(path) else path, "rb") as f:
             raw = tomllib.load(f)
     except OSError as error:
         raise RoutelineError(f"cannot read {shorten(path)}: {error.strerror or error}") from None
