@@ -57,7 +57,18 @@ class Difference:
         if not self.changes:
             return "the two questions are the same"
         words = "the verdict stays" if a.verdict == b.verdict else "the verdict changes"
-        return f"{words}: {a.verdict} ({_r(a.throughput_ratio)}) -> {b.verdict} ({_r(b.throughput_ratio)})"
+        return f"{words}: {_said(a)} -> {_said(b)}"
+
+
+VERDICTS = {
+    "dense": "dense ahead", "moe": "MoE ahead", "tie": "a tie", "moe_infeasible": "MoE does not fit",
+    "dense_infeasible": "dense does not fit", "neither_fits": "neither fits",
+}  # fmt: skip
+"""Verdict codes in words."""
+
+
+def _said(c: Comparison) -> str:
+    return f"{VERDICTS[c.verdict]} ({_r(c.throughput_ratio)}, q = {c.q:.3g})"
 
 
 def _r(value: float | None) -> str:
@@ -132,5 +143,6 @@ def _moved(a: dict[str, tuple[Any, str]], b: dict[str, tuple[Any, str]]) -> list
         if not same:
             out.append(Outcome(name=name, unit=unit or other, before=before, after=after))
     return out
+
 
 named(__name__)

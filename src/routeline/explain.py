@@ -63,7 +63,7 @@ def explain(comparison: Comparison, key: str) -> Trace:
     """
     c = comparison
     if key not in keys(c):
-        raise UnknownName("key", key, keys(c), "`routeline explain MODEL --devices ... --keys` lists them")
+        raise UnknownName("key", key, keys(c), "`routeline explain --keys MODEL --devices ...` lists them")
     role, _, rest = key.partition(".")
     if role in ("moe", "dense") and rest:
         return _side(c, role, rest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import routing
+from .kernels import joined
 from .numeric import ceil
 from .roofline import roofline
 from .units import show
@@ -187,6 +188,51 @@ F: dict[str, Formula] = {
         "s",
         lambda layers, bytes_, bandwidth, flop, peak, fixed, p: _time(flop, bytes_, peak, bandwidth, p, layers, fixed),
         "measured kernels round the ridge (roofline.roofline)",
+    ),
+    "gemm_kernel": Formula(
+        "{layers} * ({t0} + {quantised}/{bandwidth} + (({bytes_}/({eta}*{bandwidth}) * (1 + {narrow}/{n}))**{p} + "
+        "({flop}/({f}*{peak}))**{p} + ({serial}*{k})**{p})**(1/{p}))",
+        "s",
+        lambda layers, t0, quantised, bandwidth, bytes_, eta, narrow, n, p, flop, f, peak, serial, k: (
+            layers
+            * (
+                t0
+                + quantised / bandwidth
+                + joined(p, bytes_ / (eta * bandwidth) * (1.0 + narrow / n), flop / (f * peak), serial * k)
+            )
+        ),
+        "kernels.gemm_seconds, fitted on measured kernels",
+    ),
+    "attention_kernel": Formula(
+        "{layers} * ({t0} + {item}*{items} + (({bytes_}/({eta}*{bandwidth}*{pieces}/({pieces}+{half})))**{p} + "
+        "({flop}/({f}*{peak}))**{p})**(1/{p}))",
+        "s",
+        lambda layers, t0, item, items, bytes_, eta, bandwidth, pieces, half, p, flop, f, peak: (
+            layers
+            * (t0 + item * items + joined(p, bytes_ / (eta * bandwidth * pieces / (pieces + half)), flop / (f * peak)))
+        ),
+        "kernels.attention_seconds, fitted on measured kernels",
+    ),
+    "moe_kernel": Formula(
+        "{layers} * ({t0} + {per_expert}*{touched} + {shuffled}/{bandwidth} + "
+        "(({bytes_}/({eta}*{bandwidth}) * (1 + {narrow}/{n}))**{p} + ({flop}/({f}*{peak}))**{p})**(1/{p}))",
+        "s",
+        lambda layers, t0, per_expert, touched, shuffled, bandwidth, bytes_, eta, narrow, n, p, flop, f, peak: (
+            layers
+            * (
+                t0
+                + per_expert * touched
+                + shuffled / bandwidth
+                + joined(p, bytes_ / (eta * bandwidth) * (1.0 + narrow / n), flop / (f * peak))
+            )
+        ),
+        "kernels.moe_seconds, fitted on measured kernels",
+    ),
+    "scheduling": Formula(
+        "{fixed} + {sequence} * {per_rank}",
+        "s",
+        lambda fixed, sequence, per_rank: fixed + sequence * per_rank,
+        "fitted on served points",
     ),
     "attainable": Formula(
         "{nominal} * {fraction}", "", lambda nominal, fraction: nominal * fraction, "rate times efficiency"

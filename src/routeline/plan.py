@@ -15,6 +15,7 @@ from .errors import RoutelineError
 from .hardware import Cluster
 from .scenario import Layout, Scenario
 from .side import Ground, largest_integer
+from .units import show
 
 CONTEXTS = (4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131072.0)
 BATCHES = (1.0, 8.0, 32.0, 128.0)
@@ -64,6 +65,20 @@ class Fit:
         return out
 
 
+def check_overhead(cluster: Cluster, scenario: Scenario) -> None:
+    """Refuse a runtime overhead that leaves no memory for weights and cache.
+
+    Raises:
+        RoutelineError: overhead at or above utilisation times the device's memory.
+    """
+    room = float(cluster.device.memory(scenario.memory)) * float(scenario.utilisation)
+    if float(scenario.overhead) >= room:
+        raise RoutelineError(
+            f"an overhead of {show(float(scenario.overhead), 'B')} leaves nothing of the {show(room, 'B')} that one "
+            f"{cluster.device.name} has for weights and cache; give less than that to --overhead"
+        )
+
+
 def fit(
     model: Model,
     cluster: Cluster,
@@ -80,6 +95,7 @@ def fit(
     for name, values in (("context", contexts), ("batch", batches)):
         if not values or min(values) < 1 or max(values) > LONGEST:
             raise RoutelineError(f"fit needs at least one {name}, each between 1 and {LONGEST:.3g}")
+    check_overhead(cluster, scenario)
     counted, ground = prepared(model, scenario), make_ground(cluster, scenario)
     role = "moe" if counted.moe_layers else "dense"
     table = options(counted, cluster, replace(scenario, tier="ideal"), role)  # memory fits alike in every tier

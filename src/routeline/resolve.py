@@ -16,6 +16,7 @@ from .compare import Comparison, compare
 from .dense import SHAPES
 from .errors import RoutelineError, UnknownName, shorten
 from .hardware import Cluster
+from .plan import check_overhead
 from .routing import Routing
 from .scenario import Scenario
 from .units import parse
@@ -100,6 +101,7 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
 
     chosen = given if given is not None and not values else scenario({**(_dict(given) if given else {}), **values})
     asked, place = model(moe), cluster(devices)
+    check_overhead(place, chosen)
     opponent = None if chosen.dense in SHAPES else _opponent(chosen)
     evidence = None if opponent is not None else q_of(asked, chosen)
     q, source = (None, "") if evidence is None else number(evidence)
@@ -107,8 +109,32 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
         asked, place, chosen, q=q, q_source=source, opponent=opponent,
         routed=routing(chosen.routing, asked), q_evidence=evidence,
     )  # fmt: skip
-    extra = (*answer.warnings, *place.notes, *cluster_warnings(place, chosen.memory))
+    extra = (*without_effect(answer), *answer.warnings, *place.notes, *cluster_warnings(place, chosen.memory))
     return replace(answer, warnings=tuple(dict.fromkeys(extra)))
+
+
+def without_effect(answer: Comparison) -> list[str]:
+    """Warnings on what was asked for and changes nothing in this answer."""
+    asked, tier = answer.scenario, answer.ground.efficiency
+    out = []
+    if asked.accept and not asked.draft:
+        out.append("accept has no effect without draft: no tokens are speculated")
+    if asked.engine and tier.kernels is None:
+        out.append(f"engine {asked.engine} has no effect: tier {tier.name} knows no engines")
+    if answer.q_evidence is None:
+        why = f"{answer.opponent.name} is named, so q is implied"
+    elif asked.q is not None:
+        why = "q was given"
+    elif asked.q_law is None and answer.q_evidence.subject.sparsity >= 1.0:
+        why = f"{answer.model.name} is dense, so it is its own match"
+    else:
+        return out
+    given = [f.name for f in fields(Scenario) if f.name in EVIDENCE and getattr(asked, f.name) != f.default]
+    return out + [f"{name} has no effect: {why}" for name in given]
+
+
+EVIDENCE = ("convention", "train_tokens", "q_pairs")
+"""Scenario fields that only the estimate of q reads."""
 
 
 def _opponent(chosen: Scenario) -> Model:

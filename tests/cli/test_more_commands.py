@@ -26,7 +26,7 @@ def test_reproduce_every_claim_as_json(cli):
 
 
 def test_explain_puts_the_values_into_the_formula(cli):
-    out = cli(f"explain moe.max_batch {PAPER}").out
+    out = cli(f"explain moe.max_batch {PAPER} --deep").out
     assert out.startswith("moe.max_batch = 12 sequences")
     assert "floor((capacity - weights) / cache) * ranks" in out
     assert "floor((182.4 GB - 167.8 GB) / 1.151 GB) * 1" in out
@@ -51,7 +51,7 @@ def test_fit_tables_batches_and_contexts(cli):
     assert thirteen < 131072 <= twelve
     text = cli("fit DeepSeek-V3 --devices 8xH200 --weights fp8 --contexts 8k").out
     assert "largest batch" in text
-    assert "more layouts with --all" in text
+    assert "more groups with --all" in text
     tiny = cli("fit DeepSeek-V3 --devices 1xH200 --weights fp8").out
     assert "does not fit on 1xH200 SXM at any of these contexts: it needs 8 of these devices" in " ".join(tiny.split())
 
@@ -68,7 +68,7 @@ def test_diff_of_two_saved_questions(cli, tmp_path):
     assert cli(*f"compare {PAPER} --save".split(), str(one)).code == 0
     two.write_text(one.read_text().replace("utilisation = 0.95", "utilisation = 0.9"))
     out = cli("diff", str(one), str(two)).out
-    assert out.startswith("The verdict stays: dense (R = 4.53) -> dense (R = 5.45).")
+    assert out.startswith("The verdict stays: dense ahead (R = 4.53, q = 2) -> dense ahead (R = 5.45, q = 2).")
     assert "x0.333" in out
     found = cli("diff", str(one), str(two), "--json").json
     assert [c["name"] for c in found["changes"]] == ["utilisation"]
@@ -82,3 +82,25 @@ def test_devices_are_ranked_in_one_tier(cli):
     """MI300X has no measured kernels: beside B200 both are shown as bounds, not one measured and one ideal."""
     found = cli("compare DeepSeek-V3 --devices 8xMI300X,8xB200 --json").json["comparisons"]
     assert {c["tier"] for c in found} == {"ideal"}
+
+
+def test_explain_is_short_unless_asked_and_keys_need_no_key(cli):
+    asked = "DeepSeek-V3 --devices 8xH200 --q 4 --tier calibrated --layout tp8"
+    for key in ("moe.step_time_s", "moe.parts.cache", "moe.parts.attention", "dense.parts.dense_ffn"):
+        assert len(cli(f"explain {key} {asked}").out.splitlines()) <= 40
+    assert "moe.parts.routed" in cli(f"explain --keys {asked}").out.split()
+    assert "moe.max_batch" in cli(f"explain max_batch {asked}").err
+
+
+def test_a_calibrated_part_shows_bytes_flop_and_the_constants_that_give_it(cli):
+    """The number can be computed again by hand from what is printed."""
+    asked = "DeepSeek-V3 --devices 8xH200 --q 4 --tier calibrated --layout tp8"
+    v = {k: x["value"] for k, x in cli(f"explain moe.parts.cache {asked} --json").json["inputs"].items()}
+    reached = v["eta"] * v["bandwidth"] * v["pieces"] / (v["pieces"] + v["half"])
+    busy = ((v["bytes_"] / reached) ** v["p"] + (v["flop"] / (v["f"] * v["peak"])) ** v["p"]) ** (1 / v["p"])
+    by_hand = v["layers"] * (v["t0"] + v["item"] * v["items"] + busy)
+    assert abs(by_hand / cli(f"explain moe.parts.cache {asked} --json").json["value"] - 1) < 1e-9
+    for part in ("routed", "attention", "shared", "head"):
+        inputs = cli(f"explain moe.parts.{part} {asked} --json").json["inputs"]
+        one = inputs if "bytes_" in inputs else next(iter(inputs.values()))["inputs"]
+        assert {"bytes_", "flop", "eta", "t0", "layers"} <= set(one)

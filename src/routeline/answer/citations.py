@@ -8,6 +8,8 @@ from typing import Any
 
 from ..compare import Comparison
 
+CALIBRATION = "aiconfigurator-core 0.12.0 (PyPI, Apache-2.0) https://pypi.org/project/aiconfigurator-core/0.12.0/"
+"""The package whose kernel tables and served points stand behind the constants of the tier calibrated."""
 HARDWARE = ("device.", "link.", "nic.")
 
 
@@ -33,7 +35,7 @@ def citations(answer: Comparison) -> tuple[Citation, ...]:
             uses.setdefault(a.source, []).append(f"{a.name} of {answer.cluster.device.name} ({a.kind})")
     tier = answer.ground.efficiency
     if tier.name == "calibrated" and tier.source:
-        uses.setdefault(tier.source, []).append("tier calibrated")
+        uses.setdefault(CALIBRATION, []).append("tier calibrated: measured kernels and served points")
     own = [_own(source, "; ".join(dict.fromkeys(what)), answer) for source, what in uses.items()]
     published = [
         Citation(key=r.key, used_for=r.used_for, source=_title(r.bibtex), url=r.url, bibtex=r.bibtex)

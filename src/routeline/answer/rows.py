@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..compare import Comparison, Ratio
+from ..diff import VERDICTS
 from ..fair import WITHOUT
 from ..side import Point
 from ..units import show
@@ -151,7 +152,9 @@ def choice_rows(known: Extras, most: int = 6) -> list[tuple[str, str, str]]:
         if c.verdict == "refused":
             continue
         ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
-        rows.append((c.name, f"{c.given} -> {c.instead}", f"{ratio} {c.verdict}{' (flips)' if c.flips else ''}"))
+        rows.append(
+            (c.name, f"{c.given} -> {c.instead}", f"{ratio} {VERDICTS[c.verdict]}{' (flips)' if c.flips else ''}")
+        )
     return rows[:most] + [r for r in rows[most:] if r[0] == WITHOUT]
 
 
@@ -165,7 +168,7 @@ def layout_rows(table: Any, most: int = 20) -> list[tuple[str, ...]]:
     return [
         (
             str(r.layout), f"{number(r.moe_batch)} / {number(r.dense_batch)}", show(r.moe_step, "s"),
-            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), r.verdict,
+            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), VERDICTS[r.verdict],
         )
         for r in held[:most]
     ]  # fmt: skip

@@ -26,11 +26,25 @@ verbose_option = click.option(
 TYPED = {
     "context": "128k", "weights": "native|bf16|fp8|nvfp4|mxfp4|int4", "cache": "auto|bf16|fp8", "compute": "bf16|fp8",
     "utilisation": "0.95", "overhead": "2GB", "memory": "usable|marketed", "layout": "auto|tp8|dp8,ep8|pooled",
-    "routing": "uniform|balanced|zipf:1.2|measured:FILE", "redundant": "32", "tier": "auto|bandwidth|ideal|calibrated", "engine": "vllm|sglang|trtllm",
+    "routing": "uniform|balanced|zipf:1.2|measured:FILE", "redundant": "32",
+    "tier": "auto|bandwidth|ideal|calibrated", "engine": "vllm|sglang|trtllm", "q_law": "LAW",
+    "convention": "equal-tokens|equal-flop|compute-optimal", "train_tokens": "14.8T", "q_pairs": "FILE.csv",
     "dense": "same-attention|standard|MODEL", "q": "2", "batch": "64", "tpot": "50ms", "draft": "3", "accept": "0.8",
     "input": "4k", "output": "1k", "prefix_hit": "0.5",
 }  # fmt: skip
 """How a field is typed, shown in the help."""
+
+MORE = {
+    "layout": "Widths joined with commas: tp (tensor), dp (attention data), ep (expert), moe_tp (inside an expert), "
+    "pp (pipeline), cp (context, a divisor of tp), replicas; tp8,pp2 or tp=4,dp=2,ep=8. devices = replicas*pp*tp*dp "
+    "and tp*dp = moe_tp*ep; what is left out is completed.",
+    "q_law": "One of clark-sbase, clark-rl, clark-hash, ludziejewski, ling, kimi-k2, sqrt, power, krajewski, abnar.",
+    "train_tokens": "Decimal: 14.8T is 14.8e12 tokens.",
+    "q_pairs": "CSV with columns model,active,total,q, or model,size,benchmark,score,family to match scores by "
+    "interpolation.",
+    "engine": "Only tier calibrated knows engines.",
+}
+"""What the help says beside a field's own description."""
 
 
 def command(*, example: str, **more: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -66,7 +80,12 @@ def _option(field: Any) -> Decorator:
     if isinstance(field.default, bool):
         return click.option(flag, field.name, is_flag=True, help=text)
     shown = "" if field.default in (None, "") else f" Default: {_shown(field)}."
-    return click.option(flag, field.name, metavar=TYPED.get(field.name, "VALUE"), help=text + shown)
+    return click.option(
+        flag,
+        field.name,
+        metavar=TYPED.get(field.name, "VALUE"),
+        help=" ".join([text + shown, *([MORE[field.name]] if field.name in MORE else [])]),
+    )
 
 
 def _shown(field: Any) -> str:

@@ -59,6 +59,9 @@ def compare(
     assert devices is not None
     wanted = [_chart(text) for text in plots]
     clusters = [part.strip() for part in devices.split(",") if part.strip()] or [devices]
+    for asked, what in ((layouts, "--compare-layouts"), (save is not None, "--save"), (bool(wanted), "--plot")):
+        if asked and len(clusters) > 1:
+            raise RoutelineError(f"{what} takes one cluster, and {len(clusters)} are given; leave it or the others out")
     answers = [ask(model, one, **given) for one in clusters]
     if len({a.ground.efficiency.name for a in answers}) > 1:  # devices are ranked in one tier, never across tiers
         answers = [ask(model, one, **{**given, "tier": "ideal"}) for one in clusters]
@@ -66,8 +69,6 @@ def compare(
         from ..scenario_file import save as write
 
         write(save, model, devices, answers[0].scenario)
-    if wanted and len(answers) > 1:
-        raise RoutelineError("a chart shows one cluster; give one to --devices, or leave --plot out")
     if as_json:
         found = [_payload(a, layouts) for a in answers]
         many = {"schema_version": say.SCHEMA_VERSION, "comparisons": found}
@@ -188,6 +189,7 @@ def _assumptions(out: Any, found: Any, verbose: bool) -> None:
 def _print_clusters(answers: list[Any]) -> None:
     from .. import answer as say
     from ..answer.rows import number
+    from ..diff import VERDICTS
 
     out = console()
     ranked = [a for a in answers if a.throughput_ratio is not None]
@@ -202,7 +204,9 @@ def _print_clusters(answers: list[Any]) -> None:
             f"{p.rate:,.0f}" if p and s.fits else "-" for p, s in zip(points, (a.moe, a.dense), strict=True)
         )
         ratios = [a.ratios[k].value if k in a.ratios else None for k in ("max_batch", "equal_batch", "tpot")]
-        rows.append((a.cluster.name, a.verdict, *("-" if r is None else f"{r:.2f}" for r in ratios), batches, rates))
+        rows.append(
+            (a.cluster.name, VERDICTS[a.verdict], *("-" if r is None else f"{r:.2f}" for r in ratios), batches, rates)
+        )
     columns = ["devices", "verdict", "R", "equal batch", "equal TPOT", "batch MoE / dense", "tokens/s MoE / dense"]
     out.print(table(columns, rows, left=2))
     _warnings(out, dict.fromkeys(w for a in answers for w in a.warnings))

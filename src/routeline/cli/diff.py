@@ -19,6 +19,7 @@ def diff(before: str, after: str, as_json: bool) -> None:
 
     Files hold model, devices and a [scenario] table; unknown keys are refused.
     """
+    from ..diff import VERDICTS
     from ..diff import diff as difference
     from ..scenario_file import load
 
@@ -29,8 +30,9 @@ def diff(before: str, after: str, as_json: bool) -> None:
     out = console()
     out.print(f"{found.sentence[:1].upper()}{found.sentence[1:]}.", style="bold")
     if found.changes:
-        rows = [(c.name, _text(c.before), _text(c.after), "-" if c.ratio_alone is None else f"{c.ratio_alone:.3g}",
-                 c.verdict_alone, c.reason) for c in found.changes]  # fmt: skip
+        rows = [(c.name, _text(c.before, c.name), _text(c.after, c.name),
+                 "-" if c.ratio_alone is None else f"{c.ratio_alone:.3g}",
+                 VERDICTS.get(c.verdict_alone, c.verdict_alone), c.reason) for c in found.changes]  # fmt: skip
         out.print(table(["changed", "before", "after", "R with this alone", "verdict", ""], rows, left=3))
     if found.outcomes:
         rows = [
@@ -40,7 +42,14 @@ def diff(before: str, after: str, as_json: bool) -> None:
         out.print(table(["result", "before", "after", "factor"], rows))
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str) -> str:
+    from ..resolve import DIMENSIONS
+    from ..units import show
+
+    if isinstance(value, float) and name in DIMENSIONS:
+        return show(value, DIMENSIONS[name])
+    if value is None and name == "q":
+        return "from evidence"
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -11,14 +11,20 @@ from ._show import console, emit, table
 
 
 @command(example="routeline explain moe.step_time_s DeepSeek-V3 --devices 8xH200 --tier ideal")
-@click.argument("key", metavar="KEY")
-@click.argument("model", metavar="MODEL")
+@click.argument("key", metavar="KEY", required=False)
+@click.argument("model", metavar="MODEL", required=False)
 @devices_option
 @scenario_options()
-@click.option("--depth", type=click.IntRange(0, 20), default=2, show_default=True, help="Levels of inputs to print.")
-@click.option("--keys", "listed", is_flag=True, help="List the keys of this comparison (KEY may then be anything).")
+@click.option(
+    "--depth", type=click.IntRange(0, 20), default=None, help="Levels of inputs to print. Default: 1, 2 of a part."
+)
+@click.option("--deep", is_flag=True, help="Print every level, with the values put into every formula.")
+@click.option("--keys", "listed", is_flag=True, help="List the keys of this comparison (KEY may be left out).")
 @json_option
-def explain(key: str, model: str, devices: str, given: dict[str, Any], depth: int, listed: bool, as_json: bool) -> None:
+def explain(
+    key: str | None, model: str | None, devices: str, given: dict[str, Any], depth: int | None, deep: bool,
+    listed: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Trace one number of a comparison to its formula, with the values put in, their units, kinds and sources.
 
     KEY is e.g. moe.step_time_s, dense.max_batch, moe.parts.routed, ratios.max_batch or qs; `--keys` lists them all.
@@ -27,22 +33,30 @@ def explain(key: str, model: str, devices: str, given: dict[str, Any], depth: in
     from .. import explain as why
     from ..resolve import ask
 
+    if listed and model is None:
+        key, model = None, key
+    if model is None or (key is None and not listed):
+        raise click.UsageError("give a KEY and a MODEL, or --keys and a MODEL", click.get_current_context())
     answer = ask(model, devices, **given)
     if listed:
         names = why.keys(answer)
         emit({"schema_version": 1, "keys": names}) if as_json else console().print("\n".join(names))
         return
-    trace = why.explain(answer, key)
+    trace = why.explain(answer, str(key))
     if as_json:
         emit({"schema_version": 1, "model": answer.model.name, "devices": answer.cluster.name, **trace.payload()})
         return
-    _print(console(), trace, depth)
+    _print(console(), trace, 20 if deep else depth if depth is not None else 2 if ".parts." in str(key) else 1, deep)
 
 
 explain.help = f"{explain.help}\n\n{MODEL}"
 
 
-def _print(out: Any, trace: Any, depth: int) -> None:
+SHORT = 28
+"""Rows of inputs printed without --deep."""
+
+
+def _print(out: Any, trace: Any, depth: int, deep: bool) -> None:
     from ..formulas import number
 
     out.print(f"{trace.key} = {number(trace)} {_unit(trace)}".rstrip(), style="bold")
@@ -50,20 +64,26 @@ def _print(out: Any, trace: Any, depth: int) -> None:
         out.print(f"  = {trace.symbols}")
         out.print(f"  = {trace.filled}")
     out.print(f"  {trace.kind}: {trace.source}")
-    rows = list(_rows(trace, depth, ""))
-    if rows:
-        out.print(table(["input", "value", "kind", "formula or source"], rows, left=4))
+    rows = list(_rows(trace, depth, "", deep))
+    shown = rows if deep else rows[:SHORT]
+    if shown:
+        out.print(table(["input", "value", "kind", "formula or source"], shown, left=4))
+    if len(rows) > len(shown):
+        out.print(f"{len(rows) - len(shown)} more inputs with --deep.")
+    elif not deep and any(one.inputs for one in trace.inputs.values()):
+        out.print("Inputs of these with --depth 2 or --deep; one part alone with its own key (--keys lists them).")
 
 
 def _unit(trace: Any) -> str:
     return "" if trace.unit in ("", "-", "B", "B/s", "FLOP", "FLOP/s", "s") else trace.unit
 
 
-def _rows(trace: Any, depth: int, indent: str) -> Any:
+def _rows(trace: Any, depth: int, indent: str, deep: bool) -> Any:
     from ..formulas import number
 
+    if depth < 1:
+        return
     for name, one in trace.inputs.items():
-        said = f"{one.symbols} = {one.filled}" if one.formula else one.source
+        said = f"{one.symbols} = {one.filled}" if one.formula and deep else one.source
         yield (f"{indent}{name.rstrip('_')}", f"{number(one)} {_unit(one)}".rstrip(), one.kind, said)
-        if depth > 1:
-            yield from _rows(one, depth - 1, indent + "  ")
+        yield from _rows(one, depth - 1, indent + "  ", deep)

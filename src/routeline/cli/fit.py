@@ -81,20 +81,43 @@ def _print(found: Any, every: bool) -> None:
     out.print(f"{found.model} on {found.devices}: largest batch {most}.", style="bold")
     limit = found.context_limit
 
+    past = False
+
     def length(tokens: float | None) -> str:
+        nonlocal past
         if tokens is None:
             return "no limit"
-        return "-" if tokens < 1 else f"{tokens:,.0f}" + (" *" if limit is not None and tokens > limit else "")
+        over = limit is not None and tokens > limit
+        past = past or over
+        return "-" if tokens < 1 else _short(tokens) + ("*" if over else "")
 
-    cells = [
-        (str(r.layout), show(r.weights, "B"), *(f"{b:,.0f}" if b else "-" for b in r.batch.values()),
-         *(length(c) for c in r.context.values()))
-        for r in (rows if every else rows[:12])
-    ]  # fmt: skip
-    heads = ["layout", "weights/device", *(f"B at {show(c, 'tokens')}" for c in found.contexts),
-             *(f"L at B={b:,.0f}" for b in found.batches)]  # fmt: skip
-    out.print(table(heads, cells))
-    if not every and len(found.rows) > len(cells):
-        out.print(f"{len(found.rows) - len(cells)} more layouts with --all ({len(found.rows) - len(rows)} do not fit).")
-    if limit is not None:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for r in rows:
+        cells = (show(r.weights, "B"), *(_short(b) if b else "-" for b in r.batch.values()),
+                 *(length(c) for c in r.context.values()))  # fmt: skip
+        groups.setdefault(cells, []).append(str(r.layout))
+    shown = list(groups.items())[: None if every else 12]
+    heads = ["", "weights", *(f"B@{show(c, 'tokens')}" for c in found.contexts),
+             *(f"L@{b:,.0f}" for b in found.batches)]  # fmt: skip
+    out.print(table(heads, [(f"{i}", *cells) for i, (cells, _) in enumerate(shown, 1)]))
+    out.print("B@L: largest batch at context L; L@B: longest context at batch B; weights: bytes on a device.")
+    for i, (_, names) in enumerate(shown, 1):
+        more = f" and {len(names) - MOST} alike" if len(names) > MOST and not every else ""
+        out.print(f"{i}: {'; '.join(names if every else names[:MOST])}{more}")
+    left = len(groups) - len(shown)
+    if not every:
+        out.print(f"{left} more groups with --all ({len(found.rows) - len(rows)} layouts do not fit).")
+    if past and limit is not None:
         out.print(f"* past the model's own limit of {int(limit):,} tokens.")
+
+
+MOST = 3
+"""Layouts of a group that are named without --all."""
+
+
+def _short(value: float) -> str:
+    """5203 -> '5,203', 166509 -> '167k', 21313166 -> '21.3M' (decimal)."""
+    for scale, unit in ((1e6, "M"), (1e5, "k")):
+        if value >= scale:
+            return f"{value / (1e6 if unit == 'M' else 1e3):.3g}{unit}"
+    return f"{value:,.0f}"
