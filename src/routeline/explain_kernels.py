@@ -67,8 +67,8 @@ class Walk:
     def part(self, name: str) -> dict[str, Trace]:
         if name == "scheduling":
             names = ("fixed", "sequence")
-            held = {
-                n: leaf(f"step.{n}", self.constants[f"step.{n}"], u, "fitted", self.source) for n, u in names.items()
+            held: dict[str, Any] = {
+                n: leaf(f"step.{n}", self.constants[f"step.{n}"], "s", "fitted", self.source) for n in names
             }
             return {"scheduler": apply("scheduling", "scheduling", per_rank=self.per_rank_trace, **held)}
         out: dict[str, Trace] = {}
