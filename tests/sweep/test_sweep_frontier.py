@@ -161,4 +161,23 @@ def test_bad_analyses_are_refused(given, message):
 
 
 def test_default_ranges_name_their_origin():
-    assert all(why for _, _, why in resolve_ranges({"q": 4.5, "context": 8192.0}, None).values())
+    assert all(why for _, _, why in resolve_ranges({"utilisation": 0.9, "context": 8192.0}, None).values())
+
+
+def test_bad_samples_and_ranges_are_refused_before_any_work(monkeypatch):
+    import routeline.sweep.sensitivity as module
+
+    monkeypatch.setattr(module, "_ratios", lambda *_: pytest.fail("work began"))
+    for options, said in [({"samples": 100}, "power of two"), ({"ranges": {"q": (5, 2), "context": (1, 2)}}, "not below"),
+                          ({"ranges": {"foo": (1, 2), "q": (1, 2)}}, "foo")]:  # fmt: skip
+        with pytest.raises(RoutelineError, match=said):
+            sensitivity("DeepSeek-V3", "8xH200", layout="pooled", **options)
+
+
+def test_q_varies_over_the_interval_that_compare_shows():
+    from routeline import ask
+
+    shown = ask("DeepSeek-V3", "8xH200").q_evidence.interval90
+    for given in ({}, {"q": 3.0}):
+        found = sensitivity("DeepSeek-V3", "8xH200", layout="pooled", tier="ideal", samples=8, **given)
+        assert found.ranking.ranges["q"][:2] == tuple(float(v) for v in shown)

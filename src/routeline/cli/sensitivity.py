@@ -12,12 +12,12 @@ from ._show import console, emit, table
 SKIP = ("tpot", "input", "output", "prefix_hit", "ignore_fit")
 
 
-@command(example="routeline sensitivity DeepSeek-V3 --devices 8xH200 --context 32k --weights fp8 --q 4.5 --samples 64")
+@command(example="routeline sensitivity DeepSeek-V3 --devices 8xH200")
 @model_argument
 @devices_option
 @scenario_options(*SKIP)
 @click.option("--range", "ranges", multiple=True, metavar="NAME=LOW:HIGH",
-              help="Vary NAME over LOW..HIGH, e.g. q=2:10, context=8k:128k; repeat. Default: stated ranges.")  # fmt: skip
+              help="Vary NAME over LOW..HIGH, e.g. q=2:10 or context=8k:64k. Default: stated ranges.")  # fmt: skip
 @click.option(
     "--samples", type=int, default=512, show_default=True, help="Base samples of the Sobol design, a power of two."
 )
@@ -74,9 +74,9 @@ def _print(found: Any) -> None:
         return "-" if value is None else number(value)
 
     rows = [(e.name, show(e.at, e.unit), text(e.value), text(e.low), text(e.high)) for e in found.elasticities]
-    out.print(table(["1% more of", "now", "changes R by %", "R at -5%", "R at +5%"], rows))
+    out.print(table(["assumption", "now", "R per 1% more of it, %", "R at 5% less", "R at 5% more"], rows))
     rows = [(s.name, s.choice, text(s.ratio) + (f"  {s.reason}" if s.ratio is None else "")) for s in found.swings]
-    out.print(table(["choice", "otherwise", "R"], rows, left=3))
+    out.print(table(["assumption", "instead", "R"], rows, left=3))
     if found.ranking is not None:
         _ranking(out, found.ranking, show)
 
@@ -97,7 +97,7 @@ def _ranking(out: Any, ranking: Any, show: Any) -> None:
                 why,
             )
         )
-    heads = ["find out first", "share (total)", "alone", "range", "where the range is from"]
+    heads = ["assumption", "share, total", "share, alone", "range", "source of the range"]
     out.print(table(heads, rows, title=f"Share of the spread of {ranking.of} that each number takes part in (Sobol)"))
     out.print(
         f"Over these ranges the dense model leads in {ranking.dense_leads:.0%} of the samples"

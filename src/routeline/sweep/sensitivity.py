@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import resolve
 from ..compare import network
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
@@ -24,7 +25,6 @@ STEP = 0.05
 NUMBERS = ("context", "q", "utilisation", "memory", "bandwidth", "peak", "link", "nic", "overhead", "batch")
 
 RANGES: dict[str, tuple[str, float, float, str]] = {
-    "q": ("times", 2.0 / 4.5, 10.0 / 4.5, "90% range of the evidence for DeepSeek-V3 (2 to 10 about 4.5), scaled"),
     "context": ("times", 0.25, 4.0, "guess: what is served differs from what is planned"),
     "utilisation": ("to", 0.80, 0.95, "guess: what serving engines are usually given"),
     "memory": ("times", 0.95, 1.0, "guess: driver and runtime keep some"),
@@ -33,7 +33,7 @@ RANGES: dict[str, tuple[str, float, float, str]] = {
     "link": ("times", 0.4, 1.0, "guess: attained share of the datasheet's"),
     "nic": ("times", 0.4, 1.0, "guess: attained share of the datasheet's"),
 }
-"""Default ranges of a global analysis: times the value at the point, or from-to. Every one is a guess but q."""
+"""Default ranges of a global analysis: times the value at the point, or from-to; all guesses. q has its evidence."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "routing": ("uniform", "balanced", "zipf:0.8"), "tier": ("bandwidth", "ideal", "calibrated"),
@@ -107,7 +107,10 @@ def sensitivity(
     Raises:
         RoutelineError: R has no value at the point, unknown names, bad ranges, SALib missing.
     """
+    if ranking:
+        check_samples(samples)
     cell, numbers = _point(model, devices, settings)
+    vary = resolve_ranges(numbers, ranges, q_range(cell, settings)) if ranking else None
     here = _ratios(cell, numbers)
     if not np.isfinite(here[0]):
         why = lower.REASONS[int(outputs.direct(cell, numbers, ["reason"])["reason"])]
@@ -116,7 +119,7 @@ def sensitivity(
         )
     return Sensitivity(
         ratio=float(here[0]), elasticities=elasticities(cell, numbers), swings=swings(model, devices, settings),
-        ranking=sobol(cell, numbers, ranges, samples) if ranking else None, settings=dict(settings),
+        ranking=None if vary is None else sobol(cell, numbers, vary, samples), settings=dict(settings),
     )  # fmt: skip
 
 
@@ -192,10 +195,31 @@ def swings(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Swing
     return tuple(out)
 
 
+def check_samples(samples: int) -> None:
+    """Refuse a design that Saltelli's sequence cannot have."""
+    if samples < 8 or samples > 2**20 or samples & (samples - 1):
+        raise RoutelineError(f"samples must be a power of two from 8 to 1,048,576, not {samples}")
+
+
+def q_range(cell: Cell, settings: Mapping[str, Any]) -> tuple[float, float, str] | None:
+    """The 90% interval of q that `compare` shows; of the estimate where a single q was stated."""
+    if cell.opponent is not None or cell.model is None:
+        return None
+    names = ("q", "q_law", "convention", "train_tokens", "q_pairs")
+    asked = {k: settings[k] for k in names if settings.get(k) is not None}
+    for given in (asked, {k: v for k, v in asked.items() if k in ("convention", "train_tokens", "q_pairs")}):
+        low, high = (float(v) for v in resolve.q_of(cell.model, resolve.scenario(given)).interval90)
+        if math.isfinite(low) and math.isfinite(high) and low < high:
+            return low, high, "90% interval of the evidence on q, as `compare` shows it"
+    return None
+
+
 def resolve_ranges(
-    numbers: Mapping[str, float], ranges: Mapping[str, tuple[Any, Any]] | None
+    numbers: Mapping[str, float],
+    ranges: Mapping[str, tuple[Any, Any]] | None,
+    q: tuple[float, float, str] | None = None,
 ) -> dict[str, tuple[float, float, str]]:
-    """(low, high, where from) of every number to vary.
+    """(low, high, where from) of every number to vary; q: its default range.
 
     Raises:
         RoutelineError: an unknown name, values out of range, low not below high.
@@ -215,7 +239,9 @@ def resolve_ranges(
         return out
     out = {}
     for name, at in numbers.items():
-        if name in RANGES:
+        if name == "q" and q is not None:
+            out[name] = q
+        elif name in RANGES:
             how, a, b, why = RANGES[name]
             low, high = (a * at, b * at) if how == "times" else (min(a, at), max(b, at))
             kind = axes_.AXES[name]
@@ -224,9 +250,9 @@ def resolve_ranges(
 
 
 def sobol(
-    cell: Cell, numbers: Mapping[str, float], ranges: Mapping[str, tuple[Any, Any]] | None = None, samples: int = 1024
+    cell: Cell, numbers: Mapping[str, float], vary: Mapping[str, tuple[float, float, str]], samples: int = 1024
 ) -> Global:
-    """Sobol indices of ln R over ranges, uniform in the logarithm (Saltelli's design, through SALib).
+    """Sobol indices of ln R over ranges (of resolve_ranges), uniform in the logarithm (Saltelli's design, by SALib).
 
     Where a side does not fit in part of the ranges, ln R does not exist there and the indices are of the
     indicator "dense leads" (R > 1, or only the dense model fits).
@@ -239,9 +265,8 @@ def sobol(
         from SALib.sample import sobol as sample
     except ImportError:
         raise RoutelineError("a global ranking needs SALib; pip install 'routeline[sweep]'") from None
-    if samples < 8 or samples > 2**20 or samples & (samples - 1):
-        raise RoutelineError(f"samples must be a power of two from 8 to 1,048,576, not {samples}")
-    vary = resolve_ranges(numbers, ranges)
+    check_samples(samples)
+    vary = dict(vary)
     if not cell.scenario.extend_context and "context" in vary:
         limits = [m.context_limit for m in (cell.model, cell.opponent) if m is not None and m.context_limit is not None]
         low, high, why = vary["context"]

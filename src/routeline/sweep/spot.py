@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import counts
+from .. import counts, tiers
 from ..compare import Comparison, compare
 from . import space as spaces
 from . import synthetic
@@ -16,6 +16,8 @@ from .space import Space
 
 def comparison(space: Space, index: Mapping[str, int]) -> Comparison:
     """`compare` at the point with these positions on the axes.
+
+    A device whose memory, bandwidth or peaks are swept keeps the measured constants of the device named.
 
     Raises:
         RoutelineError: what compare refuses there.
@@ -46,9 +48,10 @@ def comparison(space: Space, index: Mapping[str, int]) -> Comparison:
                 cluster = replace(cluster, **{name: replace(one, bandwidth=rate)})
     scenario = replace(cell.scenario, **given)
     q = scenario.q if cell.opponent is None else None
-    return compare(
-        model, cluster, scenario, q=q, opponent=cell.opponent, routed=cell.routed, efficiency=cell.efficiency
+    measured = cell.efficiency or tiers.efficiency(
+        scenario.tier, cell.cluster.device, engine=scenario.engine, layout=scenario.layout
     )
+    return compare(model, cluster, scenario, q=q, opponent=cell.opponent, routed=cell.routed, efficiency=measured)
 
 
 def expected(c: Comparison) -> dict[str, float | None]:
