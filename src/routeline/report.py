@@ -149,6 +149,11 @@ def _facts(answer: Comparison) -> tuple[str, ...]:
             f"R = {answer.throughput_ratio:.3g} = reuse penalty {answer.reuse_penalty:.3g} × headroom gain "
             f"{answer.headroom_gain:.3g}, dense over MoE throughput at the largest admissible batches."
         )
+    from .requests import requests, sentence
+
+    found = sentence(requests(answer))
+    example = "" if "request" in answer.ratios else " (an example: no request was given)"
+    out.append(f"{found[:1].upper()}{found[1:]}{example}.")
     return tuple(out)
 
 
@@ -178,8 +183,10 @@ def ledger(answer: Comparison) -> Table:
             else f"{value:,.6g} {unit}".strip(" -")
         )
 
+    from .answer import assumptions
+
     rows = [
-        (a.name, text(a.value, a.unit), "default" if a.default else a.kind, str(a.source)) for a in answer.assumptions
+        (a.name, text(a.value, a.unit), "default" if a.default else a.kind, str(a.source)) for a in assumptions(answer)
     ]
     return ("assumption", "value", "kind", "source or meaning"), rows
 
