@@ -168,7 +168,8 @@ def test_bad_samples_and_ranges_are_refused_before_any_work(monkeypatch):
     import routeline.sweep.sensitivity as module
 
     monkeypatch.setattr(module, "_ratios", lambda *_: pytest.fail("work began"))
-    for options, said in [({"samples": 100}, "power of two"), ({"ranges": {"q": (5, 2), "context": (1, 2)}}, "not below"),
+    for options, said in [({"samples": 100}, "power of two"),
+                          ({"ranges": {"q": (5, 2), "context": (1, 2)}}, "not below"),
                           ({"ranges": {"foo": (1, 2), "q": (1, 2)}}, "foo")]:  # fmt: skip
         with pytest.raises(RoutelineError, match=said):
             sensitivity("DeepSeek-V3", "8xH200", layout="pooled", **options)
