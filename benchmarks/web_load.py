@@ -66,6 +66,17 @@ def resident(process: subprocess.Popen) -> float:
     return sum(p.memory_info().rss for p in [top, *top.children(recursive=True)]) / 1e6
 
 
+def spent(process: subprocess.Popen) -> float:
+    """Processor seconds of the server and its children so far."""
+    top = psutil.Process(process.pid)
+    return sum(t.user + t.system for t in (p.cpu_times() for p in [top, *top.children(recursive=True)]))
+
+
+def machine() -> float:
+    """Cores busy on the whole machine since the last call, whoever used them."""
+    return psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
+
+
 class Visitor:
     """One tab: knows its widgets from what the server sent, and the state it has set."""
 
@@ -188,11 +199,12 @@ async def measure(options: argparse.Namespace) -> dict:
                 await asyncio.sleep(1)
 
         watcher = asyncio.create_task(watch())
-        cpu = psutil.Process(process.pid).cpu_times()
+        cpu, own = spent(process), time.process_time()
+        machine()
         start = time.monotonic()
         people = await crowd(port, options.visitors, options.seconds, options.think, 0)
         took = time.monotonic() - start
-        after = psutil.Process(process.pid).cpu_times()
+        cpu, own = spent(process) - cpu, time.process_time() - own
         watcher.cancel()
         left = resident(process)
         await asyncio.sleep(options.wait)
@@ -207,11 +219,13 @@ async def measure(options: argparse.Namespace) -> dict:
                              "worst": round(max(one.first for one in people), 3)},
             "update_s": {"median": round(quantile(times, 0.5), 3), "p95": round(quantile(times, 0.95), 3),
                          "p99": round(quantile(times, 0.99), 3), "worst": round(max(times), 3)},
-            "server_cpu_s_per_update": round((after.user + after.system - cpu.user - cpu.system) / len(times), 4),
+            "cpu_s_per_update": {"server": round(cpu / len(times), 4), "visitors": round(own / len(times), 4)},
+            "cores_used": {"server": round(cpu / took, 2), "visitors": round(own / took, 2),
+                           "whole_machine": round(machine(), 2)},
             "resident_mb": {"warm": round(warm, 1), "peak": round(peak[0], 1), "when_they_left": round(left, 1),
                             f"{options.wait:g} s later": round(rest, 1)},
             "resident_change": round(rest / warm - 1, 3),
-            "load_average": os.getloadavg()[0],
+            "load_average": round(os.getloadavg()[0], 2),
         }  # fmt: skip
     finally:
         process.send_signal(signal.SIGTERM)

@@ -66,7 +66,7 @@ def choose(driver, label, text):
     """Pick an entry of a select box by typing it, as a person does."""
     from selenium.webdriver.common.keys import Keys
 
-    box = driver.find_element("css selector", f'input[aria-label*="{label}"]')
+    box = until(driver, lambda: css(driver, f'input[aria-label*="{label}"]'), f"select box {label}")[0]
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys(text)
     until(driver, lambda: css(driver, '[role="option"]'), "options")
