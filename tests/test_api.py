@@ -81,3 +81,18 @@ def test_an_answer_stays_a_frozen_dataclass(answer):
 def test_unknown_names_are_unknown():
     with pytest.raises(AttributeError):
         routeline.nonsense  # noqa: B018
+
+
+def test_experts_that_do_not_divide_a_node_name_the_spare_slots():
+    narrow = routeline.ask("DeepSeek-V3", "72xGB200", tier="ideal")
+    assert [w for w in narrow.warnings if "--redundant 32" in w]
+    with pytest.raises(RoutelineError, match="--redundant 32"):
+        routeline.ask("DeepSeek-V3", "72xGB200", layout="dp72,ep72", tier="ideal")
+    wide = routeline.ask("DeepSeek-V3", "72xGB200", layout="dp72,ep72", redundant=32, tier="ideal")
+    assert wide.moe.fits
+    assert not [w for w in routeline.ask("DeepSeek-V3", "8xH200", tier="ideal").warnings if "--redundant" in w]
+
+
+def test_auto_refuses_more_devices_than_anyone_has():
+    with pytest.raises(RoutelineError, match="65,536"):
+        routeline.ask("DeepSeek-V3", "1000000xH200")

@@ -101,7 +101,8 @@ def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0
         options = ", ".join(str(d) for d in _divisors(int(slots)) if d <= devices)
         spare = f" and {int(redundant)} redundant ones" if redundant else ""
         raise RoutelineError(
-            f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts{spare}; try {options}"
+            f"ep={int(layout.ep)} does not divide {int(counted.experts)} experts{spare}; try {options}, or "
+            f"--redundant {int(redundant + -slots % layout.ep)} for spare expert slots that make it divide"
         )
     width = expert_width(counted)
     if width is not None and width % layout.moe_tp:

@@ -101,6 +101,7 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
 
     chosen = given if given is not None and not values else scenario({**(_dict(given) if given else {}), **values})
     asked, place = model(moe), cluster(devices)
+    _check_count(place, chosen)
     check_overhead(place, chosen)
     opponent = None if chosen.dense in SHAPES else _opponent(chosen)
     evidence = None if opponent is not None else q_of(asked, chosen)
@@ -109,8 +110,41 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
         asked, place, chosen, q=q, q_source=source, opponent=opponent,
         routed=routing(chosen.routing, asked), q_evidence=evidence,
     )  # fmt: skip
-    extra = (*without_effect(answer), *answer.warnings, *place.notes, *cluster_warnings(place, chosen.memory))
+    extra = (
+        *without_effect(answer),
+        *narrow_experts(answer),
+        *answer.warnings,
+        *place.notes,
+        *cluster_warnings(place, chosen.memory),
+    )
     return replace(answer, warnings=tuple(dict.fromkeys(extra)))
+
+
+MOST_DEVICES = 65536
+"""Devices that auto may lay out; no layout it tries has ever been run on more."""
+
+
+def _check_count(place: Cluster, chosen: Scenario) -> None:
+    if place.count > MOST_DEVICES and chosen.layout.strip().lower() == "auto":
+        raise RoutelineError(
+            f"{place.count:,} devices are more than the {MOST_DEVICES:,} that auto lays out; ask for fewer (throughput "
+            "of whole replicas adds up) or name a layout"
+        )
+
+
+def narrow_experts(answer: Comparison) -> list[str]:
+    """A warning where the experts do not divide over a node: spare slots would allow wider expert parallelism."""
+    experts, asked = int(answer.moe.counted.experts), answer.scenario
+    width = int(min(answer.cluster.node, answer.cluster.count))
+    if experts < 2 or asked.redundant or asked.layout.strip().lower() != "auto":
+        return []
+    widest = math.gcd(experts, width)
+    if widest * 8 > width:
+        return []
+    return [
+        f"{experts} experts divide over at most {widest} of {width} devices in expert parallelism; --redundant "
+        f"{-experts % width} (spare expert slots) would allow ep={width}"
+    ]
 
 
 def without_effect(answer: Comparison) -> list[str]:
