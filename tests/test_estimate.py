@@ -140,7 +140,9 @@ contexts = st.integers(1, 200_000).map(float)
 
 
 @settings(max_examples=60, deadline=None)
-@given(batches, contexts, st.sampled_from([DP8, TP8, layouts.pooled(8), Layout(tp=2.0, pp=2.0, replicas=2.0, moe_tp=2.0)]))
+@given(
+    batches, contexts, st.sampled_from([DP8, TP8, layouts.pooled(8), Layout(tp=2.0, pp=2.0, replicas=2.0, moe_tp=2.0)])
+)
 def test_scalars_and_arrays_agree(batch, context, layout):
     other = np.array([batch, 1.0, 3.0])
     for tier in (BANDWIDTH, IDEAL):
