@@ -186,6 +186,7 @@ class General:
     ratios: dict[str, float | None]
     verdict: str
     reason: str
+    layouts: dict[str, str | None]
     command: str
 
 
@@ -229,10 +230,18 @@ def generality(
                     General(
                         model=name, devices=place, setting=setting, context=float(context), past_limit=past,
                         q=float(c.q), ratios=found, verdict=c.verdict,
-                        reason=c.ratios["max_batch"].reason, command=line,
+                        reason=c.ratios["max_batch"].reason, layouts=_layouts(c), command=line,
                     )
                 )  # fmt: skip
     return out
+
+
+def _layouts(c: Comparison) -> dict[str, str | None]:
+    """The layout each side ran in at its largest batch; None where it does not fit."""
+    return {
+        role: str(x.largest.layout) if x.largest is not None else None
+        for role, x in (("moe", c.moe), ("dense", c.dense))
+    }
 
 
 def _typed(context: float) -> str:
@@ -286,6 +295,8 @@ class Cell:
     moe_batch: float
     dense_batch: float
     ratio: float | None
+    layouts: dict[str, str | None]
+    command: str
 
 
 def switch_c(
@@ -305,6 +316,10 @@ def switch_c(
                         device=device, size=size, devices=c.cluster.count, weights=fmt, moe_fits=c.moe.fits,
                         dense_fits=c.dense.fits, moe_batch=m.max_batch if m and c.moe.fits else 0.0,
                         dense_batch=d.max_batch if d and c.dense.fits else 0.0, ratio=c.throughput_ratio,
+                        layouts=_layouts(c),
+                        command=command(
+                            "Switch-C", f"{size}x{device}", context=int(context), weights=fmt, tier="ideal", **more
+                        ),
                     )
                 )  # fmt: skip
     return out
@@ -361,7 +376,7 @@ def claim_d() -> dict[str, Any]:
                 "break_even_parameters": turns[0] * active if turns else None,
                 "dense_parameters": c.q * active, "ratio": c.throughput_ratio, "ratio_request": asked.value,
                 "weight_bytes": {"moe": c.moe.weight_bytes, "dense": c.dense.weight_bytes},
-                "command": command(name, place, context="4k", tier="ideal"),
+                "layouts": _layouts(c), "command": command(name, place, context="4k", tier="ideal"),
             }
         )  # fmt: skip
     return {
@@ -411,5 +426,6 @@ def reproduce(which: Sequence[str] = tuple(CLAIMS)) -> dict[str, Any]:
         "schema_version": 1, "paper": PAPER, "settings": "unknown", "statement": UNKNOWN,
         "claims": [_CLAIM[name]() for name in which],
     }  # fmt: skip
+
 
 named(__name__)

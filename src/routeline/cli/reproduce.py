@@ -48,6 +48,8 @@ def reproduce(claims: tuple[str, ...], plots: tuple[str, ...], as_json: bool) ->
         for text in claim["assumptions"]:
             out.print(f"  assumes: {text}")
         _TABLES[claim["id"]](out, claim)
+        if claim["id"] != "a":
+            out.print("--json has the command of every cell and the layouts that auto chose for it.")
 
 
 def _r(value: float | None) -> str:
