@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handmade import deepseek_v3, llama_70b, small_moe
-from routeline import arch, counts, estimate, kernels, layouts, tiers
+from routeline import arch, estimate, kernels, layouts, tiers
 from routeline.compare import compare, make_ground, prepared
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError

@@ -271,8 +271,8 @@ def compare(
         used = one.point.layout if one.point is not None else None
         if ground.efficiency.kernels is not None and used is not None and (used.cp > 1 or used.pp > 1):
             warnings.append(
-                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout {used} is "
-                "extrapolated; --layout names another"
+                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout {used} "
+                "is extrapolated; --layout names another"
             )
         warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
     warnings += list(model.warnings)
@@ -336,7 +336,10 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
     node = max(cluster.node, int(cluster.device.domain))
     need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
     if largest is None and need is not None and need <= cluster.count:
-        reason = f"no layout of {cluster.count} devices holds it: they do not divide its heads and experts; {need} of them would do"
+        reason = (
+            f"no layout of {cluster.count} devices holds it: they do not divide its heads and experts; "
+            f"{need} of them would do"
+        )
     return Side(
         name=model.name, counted=counted, options=choice, fits=fits, point=point, largest=largest,
         weight_bytes=float(side.memory.weights_per_device(counted, whole)),
@@ -373,7 +376,8 @@ def _equal_batch(moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> 
     if scenario.batch is not None:
         batch = float(scenario.batch)
     else:
-        assert moe.largest is not None and rival.largest is not None
+        assert moe.largest is not None
+        assert rival.largest is not None
         batch = min(moe.largest.max_batch, rival.largest.max_batch)
     a, b = (_again(x, batch) or side.at_batch(x.counted, ground, x.options, batch) for x in (moe, rival))
     absent = "; ".join(f"{x.name} does not admit batch {int(batch)}" for x, p in ((moe, a), (rival, b)) if p is None)
@@ -438,7 +442,7 @@ def _assumptions(
                 kind="given" if given else "default",
                 source="asked" if given else f.metadata["what"],
                 default=not given,
-            )  # fmt: skip
+            )
         )
     device = cluster.device
 
@@ -464,8 +468,8 @@ def _assumptions(
         if one.point is not None:
             out.append(Assumption(name=f"{role}.layout", value=str(one.point.layout), kind="derived",
                                   source=f"{scenario.layout} layout", default=scenario.layout == "auto"))  # fmt: skip
-        out.append(Assumption(name=f"{role}.cache_format", value=one.counted.cache, kind="derived",
-                              source="config" if one.counted.model.cache_format else "bf16 unless the config says otherwise"))  # fmt: skip
+        origin = "config" if one.counted.model.cache_format else "bf16 unless the config says otherwise"
+        out.append(Assumption(name=f"{role}.cache_format", value=one.counted.cache, kind="derived", source=origin))
     return out
 
 

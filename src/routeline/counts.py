@@ -255,8 +255,8 @@ def _layer(group: Layers, hidden: Any) -> Iterator[Operation]:
             )  # fmt: skip
         else:
             yield Operation(
-                part=part if part in GEMM_PARTS else "other", kind="gemm", count=1.0, format=fmt, bytes=moved, flop=flop,
-                ways=ways, encoder=group.encoder, launches=started,
+                part=part if part in GEMM_PARTS else "other", kind="gemm", count=1.0, format=fmt, bytes=moved,
+                flop=flop, ways=ways, encoder=group.encoder, launches=started,
             )  # fmt: skip
     for stream in group.streams:
         yield Operation(

@@ -10,7 +10,7 @@ class RoutelineError(ValueError):
     """A refusal: what was given, which limit it broke, what to do about it. One sentence."""
 
 
-class UnknownName(RoutelineError):
+class UnknownName(RoutelineError):  # noqa: N818 (it reads as the sentence it raises)
     """A name that is in no catalogue; carries the nearest known names."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str], remedy: str = "") -> None:

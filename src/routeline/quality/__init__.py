@@ -65,4 +65,5 @@ def backtest(**options):
 
     return run(**options)
 
+
 named(__name__)
