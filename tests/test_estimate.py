@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import deepseek_v3, llama_70b, small_moe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import arch, comm, counts, estimate, layouts, memory
 from routeline.errors import RoutelineError
 from routeline.hardware import Device

@@ -271,8 +271,8 @@ def compare(
         used = one.point.layout if one.point is not None else None
         if ground.efficiency.kernels is not None and used is not None and (used.cp > 1 or used.pp > 1):
             warnings.append(
-                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout {used} "
-                "is extrapolated; --layout names another"
+                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout "
+                f"{used} is extrapolated; --layout names another"
             )
         warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
     warnings += list(model.warnings)
