@@ -237,6 +237,7 @@ def one_browser(updates: int = 12) -> dict:
     """Seconds from changing a control to the new verdict on the screen, in one real Chromium."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.keys import Keys
 
     process, port, home = serve()
     options = webdriver.ChromeOptions()
@@ -249,25 +250,26 @@ def one_browser(updates: int = 12) -> dict:
         driver.get(f"http://127.0.0.1:{port}/")
         driver.set_script_timeout(30)
         time.sleep(6)
-        # A key on the context slider; the clock stops when the verdict's sentence has changed.
-        script = """
-          const done = arguments[0];
+        # The clock starts at the Enter that ends an input of q and stops when the verdict's sentence has changed.
+        driver.execute_script("""
           const area = document.querySelector('[data-testid="stMain"]');
-          const text = () => [...area.querySelectorAll('h2, canvas, svg.marks')].length
-            + [...area.querySelectorAll('h2 ~ *, h2, p')].map(e => e.textContent).join('|');
-          const before = text(), start = performance.now();
-          const watch = () => text() !== before ? done(performance.now() - start) : requestAnimationFrame(watch);
-          const thumb = document.querySelector('[role="slider"]');
-          thumb.focus();
-          thumb.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[0] && window.key, code: window.key,
-            keyCode: window.key === 'ArrowLeft' ? 37 : 39, bubbles: true}));
-          requestAnimationFrame(watch);
-        """
+          const said = () => [...area.querySelectorAll('p')].map(e => e.textContent).find(t => t.includes('context,'));
+          let before = '';
+          const press = e => { if (e.key === 'Enter') { before = said(); window.t0 = performance.now(); } };
+          addEventListener('keydown', press, true);
+          new MutationObserver(() => { if (window.t0 && !window.t1 && said() && said() !== before)
+            window.t1 = performance.now(); }).observe(area, {subtree: true, childList: true, characterData: true});
+        """)
         times = []
         for i in range(updates):
-            driver.execute_script(f"window.key = '{'ArrowLeft' if i % 4 < 2 else 'ArrowRight'}'")
-            times.append(driver.execute_async_script(script) / 1e3)
-            time.sleep(1.5)
+            box = driver.find_element("css selector", 'input[aria-label="q"]')
+            driver.execute_script("window.t0 = window.t1 = 0")
+            box.send_keys(Keys.CONTROL, "a")
+            box.send_keys(f"{2 + 0.1 * i:.1f}", Keys.ENTER)
+            time.sleep(2.5)
+            passed = driver.execute_script("return window.t1 ? (window.t1 - window.t0) / 1e3 : null")
+            if passed is not None:
+                times.append(passed)
         return {"updates": len(times), "median_s": round(quantile(times, 0.5), 3), "worst_s": round(max(times), 3)}
     finally:
         driver.quit()
