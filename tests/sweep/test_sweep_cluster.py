@@ -64,7 +64,10 @@ def test_killed_workers_cost_time_and_nothing_else(cluster, tmp_path, given):
 
     def progress(done, of, points):
         seen.set()
-        time.sleep(0.08)  # leave the killer room: the space itself takes less than a second
+        until = time.monotonic() + 30
+        while done >= 3 and not killed and time.monotonic() < until:  # the space itself takes less than a second
+            time.sleep(0.01)
+        time.sleep(0.08)
 
     try:
         sweep(space, out=tmp_path / "rough", cluster=cluster.scheduler_address, progress=progress)

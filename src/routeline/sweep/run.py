@@ -12,7 +12,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from typing import Any
@@ -361,12 +361,10 @@ class _Pool:
         """The error means that a worker died, not that the block is bad."""
         if isinstance(error, BrokenProcessPool):
             return self._own
-        return self._client is not None and type(error).__name__ in (
-            "KilledWorker",
-            "CommClosedError",
-            "CancelledError",
-            "FutureCancelledError",
-        )
+        if self._client is None:
+            return False
+        gone = isinstance(error, (CancelledError, TimeoutError, ConnectionError))
+        return gone or type(error).__module__.startswith("distributed")
 
     def _renew(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
