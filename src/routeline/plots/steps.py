@@ -37,15 +37,14 @@ def step(c: Comparison) -> Figure:
             )
             .properties(width=600, height=120)
         )
-    limits = []
-    for _, label, one in data.sides(c):
-        assert one.point is not None
-        found = {k: float(v) for k, v in one.point.step.limits.items()}
-        limits.append(f"{label} is limited mostly by {max(found, key=lambda k: found[k])}")
+    most = []
+    for name in names:
+        mine = sorted((r for r in rows if r["side"] == name), key=lambda r: -r["ms"])
+        most.append(f"{name}: {mine[0]['part']} takes {mine[0]['ms'] / sum(r['ms'] for r in mine):.0%}")
     return Figure(
         name="step",
         title="Where the time of a step goes",
-        note="; ".join(limits) + ".",
+        note="; ".join(most) + ".",
         caption="Each side at its own batch and layout, slowest rank; the parts sum to the step. "
         f"{data.assumptions(c)}",
         alt="Step time by part for both models, per step and per output token.",
