@@ -43,7 +43,7 @@ test: $(VENV)/.dev  ## the tests that need no browser, cluster or extra package
 coverage: $(VENV)/.dev  ## line coverage of the core, at least 95%
 	$(PYTEST) -m 'not ($(OPTIONAL))' tests/test_*.py tests/hf tests/quality tests/cli --cov --cov-report=term --cov-fail-under=95
 
-lint: $(VENV)/.dev  ## format, lint, types, import order
+lint: $(VENV)/.extra-web $(VENV)/.extra-cluster  ## format, lint, types, import order
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
