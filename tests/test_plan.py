@@ -237,7 +237,7 @@ def test_a_difference_names_each_change_and_what_it_does_alone():
     assert (moved["moe.batch"].before, moved["moe.batch"].after) == (12.0, 4.0)
     assert moved["moe.batch"].factor == pytest.approx(1 / 3)
     assert "moe.weight_bytes" not in moved
-    assert found.sentence == "the verdict stays: dense (R = 4.53) -> dense (R = 4.62)"
+    assert found.sentence == "the verdict stays: dense ahead (R = 4.53, q = 2) -> dense ahead (R = 4.62, q = 4.5)"
     same = diff.diff(first, first)
     assert (same.changes, same.outcomes, same.sentence) == ((), (), "the two questions are the same")
 
