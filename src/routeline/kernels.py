@@ -91,14 +91,19 @@ def attention_seconds(moved: Any, flop: Any, items: Any, length: Any, peak: Any,
 def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:
     """All-reduce of `size` bytes over `ranks` devices of one node [s]; 0 for one rank.
 
-    start + growth*sqrt(MiB) + 2(g-1)/g size/(fraction*link): start-up, the latency of the middle sizes where
-    neither one-shot nor ring is at its best, and the ring's bandwidth. Where `nccl_start` is known, large
-    messages take the library's ring once it is faster: nccl_start + volume/(nccl_fraction*link).
+    The fastest of three algorithms, each a start-up and what it moves over a device's link:
+    one-shot, every rank reads all the others, (g-1)*size; two-shot, reduce-scatter and all-gather, 2(g-1)/g*size; the
+    library's ring, the same volume with a slow start, a term of the middle sizes (growth*sqrt(MiB)) and a
+    fraction of the link that rises with the ranks, (g/8)**nccl_ranks, where switches reduce. c: ar_start,
+    ar_fraction (one-shot), two_start, two_fraction, nccl_start, nccl_growth, nccl_fraction, nccl_ranks,
+    barrier [s per rank beyond two].
     """
     volume = 2.0 * (ranks - 1.0) / maximum(ranks, 1.0) * size
-    t = c["ar_start"] + c["ar_growth"] * sqrt(size / 2.0**20) + volume / (link * c["ar_fraction"])
-    if "nccl_start" in c:
-        t = minimum(t, c["nccl_start"] + volume / (link * c["nccl_fraction"]))
+    one = c["ar_start"] + (ranks - 1.0) * size / (link * c["ar_fraction"])
+    two = c["two_start"] + volume / (link * c["two_fraction"])
+    reached = link * c["nccl_fraction"] * minimum(ranks / 8.0, 1.0) ** c["nccl_ranks"]
+    ring = c["nccl_start"] + c["nccl_growth"] * sqrt(size / 2.0**20) + volume / reached
+    t = minimum(minimum(one, two), ring) + c["barrier"] * maximum(ranks - 2.0, 0.0)
     return choose(ranks > 1.0, t, 0.0)
 
 

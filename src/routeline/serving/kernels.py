@@ -347,28 +347,27 @@ def _attend(
 
 
 def collectives(device: str) -> Iterator[dict[str, Any]]:
-    """All-reduce as launched inside a captured graph; held out every fifth message size."""
+    """All-reduce as launched inside a captured graph; held out every fourth message size.
+
+    message_size counts 16-bit elements: the library's table times the same count of bytes half as long.
+    """
     dev = load_device(DEVICES[device])
     link = float(dev.link or 1.0)
     for engine, version, t in _read(device, "comm", "custom_allreduce_perf.parquet"):
-        size, ranks, ms = _floats(t, "message_size", "num_gpus", "latency")
+        elements, ranks, ms = _floats(t, "message_size", "num_gpus", "latency")
         eager = np.array(["eager" in str(s) for s in t["kernel_source"]])
-        use = ~eager & (size >= 4096) & (ranks <= 8)
-        s, g, sec = size[use] * 2.0 if engine == "unused" else size[use], ranks[use], ms[use] / 1e3
-        start = {"ar_start": 6e-6, "ar_growth": 8e-6, "ar_fraction": 0.45}
+        use = ~eager & (elements >= 2048) & (ranks <= 8)
+        s, g, sec = 2.0 * elements[use], ranks[use], ms[use] / 1e3
+        start = {
+            "ar_start": 4e-6, "ar_fraction": 0.6, "two_start": 1e-5, "two_fraction": 0.6, "nccl_start": 2.5e-5,
+            "nccl_growth": 8e-6, "nccl_fraction": 0.9, "nccl_ranks": 0.2, "barrier": 1e-7,
+        }  # fmt: skip
         fun = lambda c, v=(s, g, link): physics.all_reduce_seconds(*v, c=c)  # noqa: E731
+        # the switch reduces: a device sends and receives its share once, less than a ring's volume
+        bound = s * (g - 1) / g / link
         made = _entry(
-            "all_reduce",
-            device,
-            engine,
-            version,
-            "bfloat16",
-            fun,
-            start,
-            sec,
-            2 * (g - 1) / g * s / link,
-            np.log2(s) % 4 == 0,
-        )
+            "all_reduce", device, engine, version, "bfloat16", fun, start, sec, bound, np.log2(s) % 4 == 0
+        )  # fmt: skip
         if made:
             yield made
 
