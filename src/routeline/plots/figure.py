@@ -48,7 +48,7 @@ class Figure:
             inner |= own
         common = {"$schema": SCHEMA, "config": theme.config(), "padding": 14, "description": self.alt}
         if not dressed:
-            return common | {"vconcat": [inner], **own}
+            return common | {"padding": 3, "vconcat": [inner], **own}
         head = {"text": theme.wrap(self.title, int(characters * 0.72)), "fontSize": 15, "frame": "bounds"}
         if self.note:
             head |= {"subtitle": theme.wrap(self.note, characters)}
