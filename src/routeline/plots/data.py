@@ -114,6 +114,10 @@ def _unusual(s: Scenario) -> list[tuple[str, str]]:
     return out
 
 
+IGNORE_FIT = ", or --ignore-fit to see the times all the same"
+"""Advice that holds on a command line only."""
+
+
 def need(c: Comparison, *roles: str) -> None:
     """Refuse a chart that needs a side which does not fit."""
     for role, _, one in sides(c):
@@ -121,5 +125,5 @@ def need(c: Comparison, *roles: str) -> None:
             fits = f"it needs {one.devices_needed} devices" if one.devices_needed else "no cluster size tried holds it"
             raise RoutelineError(
                 f"{one.name} does not fit on {c.cluster.name} at this context, so there is nothing to draw: {fits}; "
-                "use more devices, or --ignore-fit to see the times all the same"
+                f"use more devices{IGNORE_FIT}"
             )

@@ -27,7 +27,7 @@ def _q_axis(title: str) -> alt.X:
     return alt.X("q:Q", title=title, scale=scale, axis=scales.log_axis(count=8))
 
 
-def _bands(found: dict[str, Any] | Any, low: float, high: float) -> tuple[Any, list[alt.Chart]]:
+def _bands(found: dict[str, Any], low: float, high: float, columns: int = 2) -> tuple[Any, list[alt.Chart]]:
     """The evidence's intervals as shaded areas and its median as a rule, cut to what is drawn."""
     rows = [
         {"what": name, "a": max(float(a), low), "b": min(float(b), high)}
@@ -37,7 +37,9 @@ def _bands(found: dict[str, Any] | Any, low: float, high: float) -> tuple[Any, l
     names = [r["what"] for r in rows]
     tints = [theme.BANDS[BANDS.index(n)] for n in names]
     shade = alt.Color(
-        "what:N", scale=alt.Scale(domain=names, range=tints), legend=alt.Legend(title=None, symbolType="square")
+        "what:N",
+        scale=alt.Scale(domain=names, range=tints),
+        legend=alt.Legend(title=None, symbolType="square", columns=columns),
     )
     area = alt.Chart(scales.values(rows)).mark_rect().encode(x=alt.X("a:Q"), x2=alt.X2("b:Q"), color=shade)
     if not low <= found["median"] <= high:
@@ -104,8 +106,8 @@ def of_evidence(found: Any, name: str) -> Figure:
     x = _q_axis("q, dense size over active parameters [-]")
     y = alt.Y("what:N", sort=order, title=None, axis=None)
     spread = {"interval90": (low, high), "interval50": found.interval50, "median": found.median}
-    area, median = _bands(spread, 0.0, float("inf"))
-    legend = alt.Legend(title=None, columns=2)
+    area, median = _bands(spread, 0.0, float("inf"), columns=1)
+    legend = alt.Legend(title=None, columns=1)
     tint = alt.Color("kind:N", scale=alt.Scale(domain=present, range=[KINDS[k][1] for k in present]), legend=legend)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=present, range=[KINDS[k][0] for k in present]), legend=legend)
     tips = [alt.Tooltip("what:N"), alt.Tooltip("q:Q", format=".3g"), alt.Tooltip("kind:N"), alt.Tooltip("note:N")]

@@ -9,7 +9,7 @@ from . import data, reuse, scales, theme
 from .figure import Figure
 
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-STYLE = {"uniform": 0, "skewed (zipf 1.2)": 1, "balanced (limit)": 2}
+STYLE = {"uniform": 0, "zipf 1.2": 1, "balanced": 2}
 """Routing -> its tint and dash; the scenario's own takes the last."""
 
 
@@ -58,7 +58,8 @@ def fragmentation(c: Comparison) -> Figure:
         note="A dense FFN serves T tokens per fetch of its weights; an expert serves T·k/U. φ runs from 1 to E/k = "
         f"{theme.digits(e / k)}.",
         caption=(
-            "U: expected distinct experts touched per layer and step under the routing named; φ/q is the time the "
+            "U: expected distinct experts touched per layer and step under the routing named (zipf: skewed; balanced: "
+            "the most that balancing can reach); φ/q is the time the "
             "routed experts take over the matched dense FFN while both are bandwidth-bound. Routed experts only. "
             "Dashed rule: tokens per step at the MoE's batch. " + data.assumptions(c, layout=False)
         ),

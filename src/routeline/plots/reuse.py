@@ -17,12 +17,12 @@ MOST = 2.0**16
 def routings(c: Comparison) -> list[tuple[str, Routing]]:
     """The routings a fragmentation chart sets side by side: uniform, a skewed one and the scenario's own."""
     own = c.ground.routing
-    found = [("uniform", routing.UNIFORM), ("skewed (zipf 1.2)", routing.parse("zipf:1.2"))]
+    found = [("uniform", routing.UNIFORM), ("zipf 1.2", routing.parse("zipf:1.2"))]
     if own.probabilities is not None:
         found.append(("measured", own))
     elif own.name == "zipf" and own.exponent != 1.2:
         found.append((f"zipf {own.exponent:g}", own))
-    found.append(("balanced (limit)", routing.BALANCED))
+    found.append(("balanced", routing.BALANCED))
     return found
 
 

@@ -25,11 +25,12 @@ def roofline(c: Comparison) -> Figure:
     names = list(dict.fromkeys(r["part"] for r in rows))
     kinds = [next(r["kind"] for r in rows if r["part"] == n) for n in names]
     tint = alt.Scale(domain=names, range=[COLOURS[k] for k in kinds])
+    legend = alt.Legend(title=None, columns=1, offset=34)  # room for two labels of ridges
     marks = {
-        "color": alt.Color("part:N", scale=tint, sort=names, legend=alt.Legend(title=None, columns=1)),
+        "color": alt.Color("part:N", scale=tint, sort=names, legend=legend),
         "shape": alt.Shape("part:N", scale=alt.Scale(domain=names, range=[SHAPES[k] for k in kinds]), sort=names,
-                           legend=alt.Legend(title=None, columns=1)),
-        "fill": alt.Fill("part:N", scale=tint, sort=names, legend=alt.Legend(title=None, columns=1)),
+                           legend=legend),
+        "fill": alt.Fill("part:N", scale=tint, sort=names, legend=legend),
         "fillOpacity": alt.FillOpacity("admitted:N", legend=None, scale=alt.Scale(
             domain=["fits", "past the largest batch"], range=[1.0, 0.0])),
         "tooltip": [

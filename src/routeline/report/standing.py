@@ -24,7 +24,7 @@ LEADERS = {"dense": "dense", "MoE": "moe", "neither": "tie"}
 class Rule:
     """R under one rule. label: as a table names it; where: as a sentence does; leader: dense, moe, tie or '' (none).
 
-    assumed: nobody asked for this request, it is an example.
+    beside: the shape of a request; assumed: nobody asked for this request, it is an example.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Rule:
     batches: str = "-"
     rates: str = "-"
     reason: str = ""
+    beside: str = ""
     assumed: bool = False
 
 
@@ -75,6 +76,7 @@ def _rules(answer: Comparison, request: Any) -> list[Rule]:
             Rule(
                 name=name, label=_label(answer, name, label), where=_where(answer, name), ratio=ratio.value,
                 leader=_leader(ratio.value), batches=batches, rates=rates, reason=reason,
+                beside=_shape(ratio.detail) if name == "request" else "",
             )
         )  # fmt: skip
     if "request" not in answer.ratios and answer.moe.fits and answer.dense.fits:
@@ -82,8 +84,8 @@ def _rules(answer: Comparison, request: Any) -> list[Rule]:
         shape = _shape(made)
         out.append(
             Rule(
-                name="request", label=f"per whole request, {shape} (an example)", where=f"per whole request ({shape})",
-                ratio=made.value, leader=_leader(made.value), reason=made.reason, assumed=True,
+                name="request", label=f"per whole request, {shape} (an example)", where="per whole request",
+                beside=shape, ratio=made.value, leader=_leader(made.value), reason=made.reason, assumed=True,
             )
         )  # fmt: skip
     return out
@@ -112,7 +114,7 @@ def _where(answer: Comparison, name: str) -> str:
     if name == "tpot" and at is not None:
         return f"within {show(at, 's', 3)} per token"
     if name == "request":
-        return f"per whole request ({_shape(answer.ratios[name].detail)})"
+        return "per whole request"
     return "at the largest batches"
 
 

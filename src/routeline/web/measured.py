@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from .parts import figure, md, table
+from .parts import figure, table
 from .state import Choice
+from .words import md
 
 OPERATIONS = {
     "gemm": "matrix products",
