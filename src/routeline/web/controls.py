@@ -12,17 +12,20 @@ from ..units import show
 from . import answers, state, uploads
 from .parts import refusal
 from .state import Choice
-from .words import md
+from .words import md, up
 
 MILLI = 1e-3
 
 
 def sidebar(*, allow_hub: bool) -> Choice:
-    """Draw the controls and return what they say. On a visitor's first run they start from the address bar."""
+    """Draw the controls and return what they say. On a visitor's first run they start from the address bar.
+
+    What of it was not understood is said on the page itself: on a phone the controls are folded away.
+    """
     if "ready" not in st.session_state:
         _start(allow_hub)
     for text in st.session_state.get("complaints", ()):
-        st.sidebar.warning(md(text), icon=":material/link_off:")
+        st.warning(md(up(text)), icon=":material/link_off:")
     with st.sidebar:
         _model(allow_hub)
         _devices()
