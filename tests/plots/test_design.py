@@ -244,6 +244,14 @@ def test_the_line_of_a_map_ends_at_the_rim_or_where_nothing_fits():
     assert ends == [pytest.approx(np.sqrt(xs[4] * xs[5]))]  # the edge of the area without a value
 
 
+def test_memory_on_a_map_is_labelled_in_the_unit_of_its_title():
+    figure = plots.chart("map", ask(q=2), x="overhead", y="context")
+    words = [b.text for b in layout.boxes(figure.spec())[2]]
+    assert "memory kept by the runtime [GB per device]" in words
+    assert "20" in words
+    assert not [w for w in words if w.endswith("G")]
+
+
 def test_only_one_known_axis_is_a_rule_two_are_a_diamond():
     free, held = plots.chart("map", ask()), plots.chart("map", ask(batch=16))
 

@@ -52,7 +52,8 @@ def subjects(c: Comparison) -> tuple[str, str]:
 def ratio_title(c: Comparison) -> str:
     """The axis title of R."""
     one, two = names(c)
-    return f"R, {two} over {one} throughput"
+    text = f"R, {two} over {one} throughput"
+    return text if len(text) <= 45 else f"R, {two} over {one}"
 
 
 SAID = ("context", "weights", "cache", "utilisation", "memory", "layout", "routing", "tier", "dense", "q", "batch")

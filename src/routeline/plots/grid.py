@@ -27,7 +27,7 @@ AXES = {
     "context": "context [tokens]",
     "batch": "batch [sequences]",
     "utilisation": "share of device memory used [-]",
-    "overhead": "memory kept by the runtime [B per device]",
+    "overhead": "memory kept by the runtime [GB per device]",
     "q": "q, dense size over active parameters [-]",
     "accept": "share of draft tokens accepted [-]",
 }

@@ -163,4 +163,6 @@ def _scale(name: str) -> alt.Scale:
 def _axis(name: str) -> alt.Axis:
     if name in ("context", "batch"):
         return scales.binary_axis(grid=False)
-    return alt.Axis(tickCount=7, grid=False, format="~s" if name == "overhead" else ",~r")
+    if name == "overhead":  # bytes, shown as the title says
+        return alt.Axis(tickCount=7, grid=False, labelExpr="format(datum.value / 1e9, ',~r')")
+    return alt.Axis(tickCount=7, grid=False, format=",~r")
