@@ -129,6 +129,7 @@ def test_no_word_of_a_claim_is_cut_or_printed_over_another(found, name):
 KINDS = {
     "front": {"kind": "pareto", "outputs": {"moe_rate": "max", "moe_tpot": "min"}, "by": ["devices"]},
     "bins": {"kind": "histogram", "output": "ratio", "low": 0.2, "high": 4, "bins": 20, "scale": "log"},
+    "rates": {"kind": "histogram", "output": "moe_rate", "low": 10, "high": 1e6, "bins": 20, "scale": "log"},
     "share": {"kind": "quantiles", "output": "ratio", "over": "q", "probabilities": [0.1, 0.5, 0.9]},
     "best": {"kind": "best", "output": "ratio", "by": ["context"]},
     "spread": {"kind": "stats", "output": "ratio", "by": ["devices", "context"]},
@@ -155,6 +156,10 @@ def test_every_kind_of_reducer_is_drawn_with_its_own_numbers(swept, name):
         assert drawn == set(zip(table["moe_rate"].tolist(), table["moe_tpot"].tolist(), strict=True))
     if name == "bins":
         assert sum(r["count"] for r in rows) == sum(table["count"].tolist())
+    if name == "rates":
+        words = {b.text for b in layout.boxes(figure.spec())[2]}
+        assert "moe rate [tokens/s]" in words
+        assert {"10,000", "20,000", "5,000"} & words
     if name == "share":
         assert sorted(r["y"] for r in rows) == sorted(table["q0.5"].tolist())
         assert sorted(r["high"] for r in rows) == sorted(table["q0.9"].tolist())

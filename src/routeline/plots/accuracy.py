@@ -92,13 +92,13 @@ def penalty(result: dict[str, Any], q: float = 2.0) -> Figure:
     dash = alt.StrokeDash(
         "kind:N",
         scale=alt.Scale(domain=["measured", "predicted"], range=[[1, 0], [4, 3]]),
-        legend=scales.line_legend(),
+        legend=None,
     )
     y = alt.Y(
         "R:Q",
         title="MoE FFN time over dense FFN time",
         scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=scales.ratio_axis(),
+        axis=scales.ratio_axis(r["R"] for r in rows),
     )
     x = scales.tokens("batch", "tokens per step")
     tips = [alt.Tooltip("shape:N"), alt.Tooltip("kind:N"), alt.Tooltip("batch:Q", format=",.0f"),
@@ -114,9 +114,10 @@ def penalty(result: dict[str, Any], q: float = 2.0) -> Figure:
     return Figure(
         name="penalty",
         title=f"The reuse penalty on silicon, against a dense FFN of q = {q:g}",
-        note="It peaks at batches of 64 to 256 and fades once the experts are compute-bound.",
-        caption="Solid, marked: measured kernel times of aiconfigurator-core (routed experts, power-law routing 1.2); "
-        "dashed: this model. "
+        note="Solid with marks: measured; dashed: predicted. It peaks at batches of 64 to 256 and fades once the "
+        "experts are compute-bound.",
+        caption="Measured: kernel times of aiconfigurator-core (routed experts, power-law routing 1.2); "
+        "predicted: this model. "
         "Time of the routed experts over the GEMMs of a dense FFN of width q·k·expert width.",
         alt="Measured and predicted MoE over dense FFN time over batch.",
         panels=tuple(panels),

@@ -121,7 +121,7 @@ def generality(found: dict[str, Any]) -> Figure:
             "R:Q",
             title="R, dense over MoE throughput",
             scale=alt.Scale(type="log", nice=False, padding=14),
-            axis=scales.ratio_axis(),
+            axis=scales.ratio_axis(r["R"] for r in mine),
         )
         line = alt.Chart(data).mark_line(strokeWidth=1.6).encode(x=x, y=y, color=colour)
         dots = (

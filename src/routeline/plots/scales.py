@@ -15,9 +15,9 @@ BINARY = (
 )
 """Token counts as people write them: 131072 -> 128k."""
 
-TICKS = (*(n / 100 for n in (1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)), 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2, 2.5,
-         3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)  # fmt: skip
-"""Labels of a log axis of ratios; overlapping ones are dropped when drawn."""
+COARSE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+FINE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5, 1.7, 2, 2.5, 3)
+"""Labels of a log axis of ratios, 1 always among them: over more than a factor 4, and over less."""
 
 
 def tokens(field: str, title: str, **kw: Any) -> alt.X:
@@ -54,9 +54,11 @@ def log_axis(form: str = ",~r", count: int = 5) -> alt.Axis:
     )
 
 
-def ratio_axis() -> alt.Axis:
+def ratio_axis(ratios: Iterable[float]) -> alt.Axis:
     """An axis of a log scale of ratios, labelled at round values on both sides of 1."""
-    return alt.Axis(values=list(TICKS), format="~r", labelOverlap="greedy", labelSeparation=4)
+    seen = list(ratios)
+    wide = max(seen, default=1.0) > 4 * min(seen, default=1.0)
+    return alt.Axis(values=list(COARSE if wide else FINE), format="~r", labelOverlap="greedy", labelSeparation=2)
 
 
 def side_colour(labels: tuple[str, str], field: str = "side", **kw: Any) -> alt.Color:
