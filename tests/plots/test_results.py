@@ -1,5 +1,7 @@
 """Charts of sweeps, claims and validations: the rows drawn are the rows computed."""
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("altair", reason="charts need the extra [plots]")
@@ -56,6 +58,19 @@ def test_a_sweep_draws_its_reducers_and_its_grid():
     assert drawn == sorted(float(v) for v, ok in zip(table["ratio"], table["found"], strict=True) if ok)
     with pytest.raises(RoutelineError, match="known"):
         sweeps.chart(result, "pie")
+
+
+def test_a_sweep_shows_itself_in_a_notebook_and_draws_by_name(tmp_path):
+    axes = {"context": ["8k", "32k"], "q": [2.0, 3.0]}
+    result = sweep(axes, model="DeepSeek-V3", devices="8xH200", outputs=["ratio", "moe_rate"], tier="ideal", workers=1)
+    shown = result._repr_html_()
+    assert "4 points" in shown
+    assert "data:image/svg+xml" in shown
+    assert "<script" not in shown
+    assert sorted(r["R"] for r in result.chart("moe_rate").rows()) == sorted(result.arrays["moe_rate"].ravel().tolist())
+    streamed = replace(result, arrays={})
+    assert "img" not in streamed._repr_html_()
+    assert "blocks on disk" in streamed._repr_html_()
 
 
 def test_a_grid_is_drawn_with_its_own_values():

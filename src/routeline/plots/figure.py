@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from dataclasses import dataclass
@@ -100,6 +101,11 @@ class Figure:
             f'<script type="application/json" id="spec">{body}</script>\n'
             f'<script type="module">\n{script}\n</script>\n</body></html>\n'
         )
+
+    def image(self, *, dressed: bool = True) -> str:
+        """The chart as an HTML image that carries itself: inert, and it fetches nothing."""
+        data = base64.b64encode(self.svg(dressed=dressed).encode()).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
 
     def save(self, path: str | Path) -> Path:
         """Write the chart; the ending says how (.png, .svg, .html or .json, the bare specification).

@@ -85,7 +85,9 @@ def histogram(rows: Rows, by: list[str], given: dict[str, Any]) -> tuple[Any, st
     drawn = [{k: r[k] for k in ("low", "high", "count")} | {"group": group(r, by)} for r in rows if r["count"]]
     _some(drawn)
     scale = alt.Scale(type="log", nice=False) if given.get("scale") == "log" else alt.Scale(zero=False, nice=False)
-    logarithmic = scales.ratio_axis(r["low"] for r in drawn) if given["output"][:5] == "ratio" else scales.log_axis()
+    logarithmic = (
+        scales.ratio_axis(float(r["low"]) for r in drawn) if given["output"][:5] == "ratio" else scales.log_axis()
+    )
     ticks = logarithmic if given.get("scale") == "log" else alt.Axis(tickCount=8)
     panel = (
         alt.Chart(scales.values(drawn))

@@ -5,7 +5,6 @@ Every text that came from outside (names, paths, sources) passes through `escape
 
 from __future__ import annotations
 
-import base64
 import html
 from pathlib import Path
 from typing import Any
@@ -45,11 +44,10 @@ def _verdict(text: str, winner: str) -> str:
 
 
 def _figure(figure: Any) -> str:
-    image = base64.b64encode(figure.svg(dressed=False).encode()).decode()
     note = f'<p class="note">{escape(figure.note)}</p>' if figure.note else ""
     return (
         f'<figure id="{escape(figure.name)}"><h3>{escape(figure.title)}</h3>{note}'
-        f'<img alt="{escape(figure.alt)}" src="data:image/svg+xml;base64,{image}">'
+        f"{figure.image(dressed=False)}"
         f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
     )
 
@@ -92,8 +90,7 @@ def snippet(answer: Comparison) -> str:
     try:
         from .. import plots
 
-        image = base64.b64encode(plots.chart("waterfall", answer).svg().encode()).decode()
-        parts.append(f'<img alt="{escape(answer.verdict)}" src="data:image/svg+xml;base64,{image}">')
+        parts.append(plots.chart("waterfall", answer).image())
     except RoutelineError:
         pass
     return "<div>" + "".join((*parts, _table(sides(answer), "numbers"))) + "</div>"
