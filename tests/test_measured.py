@@ -182,7 +182,11 @@ def test_all_reduce_takes_the_fastest_of_three_algorithms():
         ("Llama-3.1-70B", 80 * (3 + 2), 0),  # norm, rotary and cache write, quantise; norm, activation
         ("Qwen3-32B", 64 * (3 + 2 + 2), 0),  # and norms of queries and keys, head by head
         ("MiniMax-M2.5", 62 * (3 + 2 + 3), 62),  # theirs span all heads; experts: norm, top-k, combine
-        ("DeepSeek-V3", 61 * (3 + 2 + 1) + 3 * 2 + 58 * (3 + 2), 0),  # latent norms, two absorbed products; shared expert
+        (
+            "DeepSeek-V3",
+            61 * (3 + 2 + 1) + 3 * 2 + 58 * (3 + 2),
+            0,
+        ),  # latent norms, two absorbed products; shared expert
         ("gpt-oss-120b", 36 * (3 + 3), 0),
         ("Qwen3-Next-80B-A3B", 48 * (3 + 3 + 2) + 36 * (1 + 2) + 12 * 2, 0),  # delta nets: norm, convolution, gates
     ],

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
-from .classes import MEASURED_ENGINES, generation
 from ..kernels import CODES
+from .classes import MEASURED_ENGINES, generation
 
 FOLDER = Path(__file__).parent.parent / "data" / "calibration"
 
