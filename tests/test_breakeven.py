@@ -115,8 +115,8 @@ def test_request_break_evens_frame_the_worked_request():
 
 def test_clusters_too_small_are_named():
     (found,) = breakeven.break_evens(run("8xH200", Ideal(context=8192.0, weights="fp8")), ["devices"])["devices"]
-    assert found.feasible[0] == 8
-    assert "MoE needs 8" in found.note
+    assert found.feasible[0] == 6
+    assert "MoE needs 6, dense 1; sizes tried: 1, 2, 4, 6, 8" in found.note
 
 
 def test_no_crossing_says_who_leads_and_where_nothing_fits_says_so():
@@ -202,3 +202,10 @@ def test_the_standard_shape_has_a_break_even_in_q_too(layout):
         assert (below > 1) != (above > 1)
     if not found.crossings:
         assert found.leader == ("dense" if answer.throughput_ratio > 1 else "moe")
+
+
+def test_a_model_against_itself_is_a_tie_on_every_number_of_devices():
+    answer = run("8xH100", Ideal(context=8192.0), q=1.0, model=llama_70b())
+    (found,) = breakeven.break_evens(answer, ["devices"])["devices"]
+    assert (found.crossings, found.leader) == ((), "tie")
+    assert found.why_none() == "none in range: a tie throughout"

@@ -215,7 +215,7 @@ def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -
     """
     text = scenario.layout.strip().lower()
     if text == "auto":
-        return layouts.candidates(counted, cluster.count, cluster.node)
+        return layouts.candidates(counted, cluster.count, cluster.node, scenario.redundant)
     layout = layouts.parse(text, cluster.count)
     if role == "dense" and not layout.pooled and not counted.moe_layers:
         layout = Layout(

@@ -142,7 +142,7 @@ WITHOUT = "layout without cp/pp"
 def without_split(one: Side, c: Comparison) -> Side:
     """A side with its layouts restricted to cp = 1 and pp = 1, at its largest batch there."""
     keep = (np.asarray(one.options.cp) == 1) & (np.asarray(one.options.pp) == 1)
-    options = replace(one.options, **{w: np.asarray(getattr(one.options, w))[keep] for w in layouts.WIDTHS})
+    options = layouts.take(one.options, keep)
     found = side.at_max(one.counted, c.ground, options) if np.any(keep) else None
     return replace(one, options=options, fits=found is not None, point=found, largest=found)
 
