@@ -153,10 +153,10 @@ class Walk:
     def experts(self, op: Operation) -> Trace:
         """The routed experts of one class of layers on the slowest rank (kernels.moe_seconds)."""
         launch, routed = op.launches[0], self.ground.routing
-        code, _ = kernel_code(float(np.max(launch.bits)), self.ground.rates.computed_in[op.format])
-        c = chosen(self.constants, "moe", code)
-        draws = kernels.effective_tokens(self.everyone, c) if routed.name == "uniform" else self.everyone
-        hot = float(routing.worst_rank_touched(routed, op.experts, op.top_k, draws, self.layout.ep))
+        ran = self.ground.rates.computed_in
+        c = measured.expert_constants(op, self.constants, ran)
+        independent = measured.draws(op, self.everyone, routed, self.constants, ran)
+        hot = float(routing.worst_rank_touched(routed, op.experts, op.top_k, independent, self.layout.ep))
         load = 1.0 + c["imbalance"] * routing.expected_max_normal(self.layout.ep)
         pairs = float(self.everyone * op.top_k / self.layout.ep * load)
         inter = float(launch.cols[0][0] / self.layout.moe_tp)

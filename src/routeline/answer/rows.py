@@ -11,6 +11,7 @@ from ..side import Point
 from ..units import show
 from .extras import Extras
 from .payload import bound, ffn_intensity, resident
+from .stated import skewed
 from .words import NAMES
 
 Row = tuple[str, str, str]
@@ -59,7 +60,10 @@ def side_rows(answer: Comparison) -> list[Row]:
     each("throughput per device [tokens/s]", lambda p: number(p.rate / ground.devices))
     each("weights read a step", lambda p: show(p.step.weight_bytes, "B"))
     each("cache read a step", lambda p: show(p.step.cache_bytes, "B"))
-    each("experts touched a layer", lambda p: f"{number(p.step.touched)} of {number(p.counted.experts)}")
+    each(
+        f"experts touched{' (fitted skew)' if skewed(answer) else ' a layer'}",
+        lambda p: f"{number(p.step.touched)} of {number(p.counted.experts)}",
+    )
     each(
         "tokens per fetched expert",
         lambda p: number(float(p.step.tokens) * float(p.counted.top_k) / float(p.step.touched)),

@@ -41,6 +41,17 @@ def own_match(answer: Comparison) -> bool:
     return e is not None and e.subject.sparsity >= 1.0 and asked.q is None and asked.q_law is None
 
 
+SKEW = (
+    "tier calibrated: experts touched as fitted on measured models, fewer than independent tokens would touch; "
+    "zipf:0 is uniform to the letter"
+)
+
+
+def skewed(answer: Comparison) -> bool:
+    """Whether uniform routing was read as the fitted skew of real routers (measured.draws)."""
+    return answer.ground.efficiency.kernels is not None and answer.ground.routing.name == "uniform"
+
+
 OWN = "dense: its own match"
 
 
@@ -71,6 +82,8 @@ def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assump
                 )  # fmt: skip
         elif a.name == "q" and own_match(answer):
             out.append(replace(a, kind="derived", source=OWN))
+        elif a.name == "routing" and skewed(answer):
+            out.append(replace(a, source=f"{a.source}; {SKEW}"))
         elif shape is not None and a.name in shape.assumed:
             basis = "1,024 tokens, a guess" if a.name == "output" else "the context"
             used = float(getattr(shape, a.name))

@@ -43,6 +43,7 @@ MORE = {
     "q_pairs": "CSV with columns model,active,total,q, or model,size,benchmark,score,family to match scores by "
     "interpolation.",
     "engine": "Only tier calibrated knows engines.",
+    "routing": "Tier calibrated reads uniform as the fitted skew of real routers; zipf:0 is uniform to the letter.",
 }
 """What the help says beside a field's own description."""
 
