@@ -30,6 +30,8 @@ SECTIONS, ROUNDS = 16, 3
 CONTEXTS = (256.0, 2.0**20)
 UTILISATIONS = (0.3, 1.0)
 LARGEST_Q = 64.0
+ABOVE = 1.01
+"""Break-evens over q start a hair above the smallest that the dense shape can take [-]."""
 VARIABLES = ("batch", "context", "q", "utilisation", "output", "prefix_hit", "devices")
 
 
@@ -308,7 +310,7 @@ def _utilisation(c: Comparison) -> tuple[BreakEven, ...]:
 
 
 def _q(c: Comparison) -> tuple[BreakEven, ...]:
-    from .dense import SHAPES
+    from .dense import SHAPES, smallest_q
 
     top = max(LARGEST_Q, 1.0 / c.s)
     static = BreakEven(
@@ -322,28 +324,13 @@ def _q(c: Comparison) -> tuple[BreakEven, ...]:
         return (static, _nowhere(c, "q", "-", c.ratios["max_batch"].reason or "the MoE does not fit"))
     from .odds import ratios_at
 
-    low = smallest_q(c)
+    low = smallest_q(c.model, c.scenario.dense) * ABOVE
     alone = replace(c, ratios={"max_batch": c.ratios["max_batch"]})
 
     def f(q: np.ndarray) -> np.ndarray:
         return ratios_at(alone, q)["max_batch"]
 
     return (static, _answer(c, "q", f, low, max(LARGEST_Q, 2.0 * low), unit="-"))
-
-
-def smallest_q(c: Comparison) -> float:
-    """The smallest q the dense shape can take, a hair above where its FFN would vanish."""
-    from . import dense
-
-    low, high = 1e-3, 4.0 * max(float(c.q), 1.0)
-    for _ in range(24):
-        mid = (low * high) ** 0.5
-        try:
-            dense.matched(c.model, mid, c.scenario.dense)
-            high = mid
-        except RoutelineError:
-            low = mid
-    return high * 1.01
 
 
 def _request(c: Comparison, variable: str, low: float, high: float, log: bool, unit: str) -> tuple[BreakEven, ...]:

@@ -107,7 +107,7 @@ def odds(answer: Comparison) -> Odds | None:
     if evidence is None or answer.scenario.dense not in SHAPES or not answer.moe.fits:
         return None
     low, high = (float(v) for v in evidence.distribution.interval(0.998))
-    floor = _smallest(answer)
+    floor = dense.smallest_q(answer.model, answer.scenario.dense) * 1.0001
     centre = float(evidence.median)
     low, high = max(min(low, centre / 4, 0.9), floor), max(min(high, 200.0), centre * 4)
     grid = np.geomspace(low, high, GRID)
@@ -125,18 +125,6 @@ def odds(answer: Comparison) -> Odds | None:
         p_static=float(evidence.p_static), p_beyond_break_even=_beyond(answer), p_above=above, p_unfit=unfit,
         flips=tuple(flips), stops=stops, scanned=(float(low), float(high)),
     )  # fmt: skip
-
-
-def _smallest(answer: Comparison) -> float:
-    """The least q that the matched shape can take (same-attention: its fixed parts)."""
-    model = answer.model
-    if answer.scenario.dense != "same-attention":
-        return 0.05
-    fixed = model.embedding.params + model.head.params
-    fixed += sum(w.params for w in model.extra if w.part not in counts.INACTIVE)
-    for group in model.layers:
-        fixed += group.count * sum(w.params for w in group.weights if w.part not in dense.FFN_PARTS)
-    return float(fixed / counts.active(model).all) * 1.0001
 
 
 def _sign(values: np.ndarray) -> np.ndarray:

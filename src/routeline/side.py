@@ -14,6 +14,9 @@ from .estimate import Rates, Step
 from .routing import UNIFORM, Routing
 from .scenario import Efficiency, Layout, Workload
 
+TIE = 0.02
+"""Throughput ratios within 2% of 1 are called a tie."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:

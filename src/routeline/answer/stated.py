@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..compare import Assumption, Comparison
+from ..compare import Assumption, Comparison, split_layouts
+from ..fair import lead_ratio
 from .extras import Extras
 
 
@@ -49,7 +50,8 @@ SKEW = (
 
 def skewed(answer: Comparison) -> bool:
     """Whether uniform routing was read as the fitted skew of real routers (measured.draws)."""
-    return answer.ground.efficiency.kernels is not None and answer.ground.routing.name == "uniform"
+    experts = any(x.counted.moe_layers for x in (answer.moe, answer.dense))
+    return experts and answer.ground.efficiency.kernels is not None and answer.ground.routing.name == "uniform"
 
 
 OWN = "dense: its own match"
@@ -93,17 +95,7 @@ def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assump
     return tuple(out)
 
 
-def lead_ratio(answer: Comparison) -> str:
-    """The ratio that the sentence answers with: at the batch or latency asked for, else at largest batches."""
-    asked = answer.scenario
-    name = "equal_batch" if asked.batch is not None else "tpot" if asked.tpot is not None else "max_batch"
-    return name if answer.ratios[name].value is not None else "max_batch"
-
-
 def extrapolated(answer: Comparison) -> list[str]:
     """Layouts of a calibrated answer that no measured deployment uses (context or pipeline parallel)."""
-    if answer.ground.efficiency.kernels is None:
-        return []
     pair = answer.ratios[lead_ratio(answer)]
-    points = [pair.moe or answer.moe.point, pair.dense or answer.dense.point]
-    return list(dict.fromkeys(str(p.layout) for p in points if p is not None and (p.layout.cp > 1 or p.layout.pp > 1)))
+    return split_layouts(answer.ground, (pair.moe or answer.moe.point, pair.dense or answer.dense.point))
