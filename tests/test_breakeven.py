@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from handmade import deepseek_v3, llama_70b
 from routeline import breakeven, layouts, side
 from routeline.compare import compare
-from routeline.devices import parse_devices
+from routeline.devices import make_cluster, parse_devices
 from routeline.errors import RoutelineError
 from routeline.scenario import Scenario
 
@@ -209,3 +209,17 @@ def test_a_model_against_itself_is_a_tie_on_every_number_of_devices():
     (found,) = breakeven.break_evens(answer, ["devices"])["devices"]
     assert (found.crossings, found.leader) == ((), "tie")
     assert found.why_none() == "none in range: a tie throughout"
+
+
+@pytest.mark.parametrize("layout", ["auto", "pooled", "tp1"])
+@pytest.mark.parametrize("devices", ["2xRTX 5090", "1xL40S", "2x2xL40S", "2x4xH100", "3x8xH100"])
+def test_clusters_named_and_tried_can_be_written(devices, layout):
+    """Cards without a link of their own share a server of eight: 26 of them are no cluster, 24 and 32 are."""
+    answer = run(devices, Ideal(context=4096.0, layout=layout))
+    for one in (answer.moe, answer.dense):
+        needed = make_cluster(answer.cluster.device, one.devices_needed)
+        assert needed.count == one.devices_needed
+    sizes = breakeven.sizes(answer)
+    assert [make_cluster(answer.cluster.device, n).count for n in sizes if n != answer.cluster.count]
+    (found,) = breakeven.break_evens(answer, ["devices"])["devices"]
+    assert found.high == max(sizes)

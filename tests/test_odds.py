@@ -10,7 +10,7 @@ from routeline import quality
 from routeline.compare import compare
 from routeline.devices import parse_devices
 from routeline.odds import odds, ratios_at
-from routeline.resolve import number, q_of, subject
+from routeline.resolve import ask, number, q_of, subject
 from routeline.scenario import Scenario
 
 MODEL = deepseek_v3()
@@ -117,3 +117,14 @@ def test_an_uncertain_verdict_names_the_q_where_it_turns_or_where_no_answer_is_l
             assert found.p_unfit[ratio] == pytest.approx(1.0 - float(base.q_evidence.cdf(stop)), abs=1e-9)
             if not turns:
                 assert above == pytest.approx(float(base.q_evidence.cdf(stop)), abs=1e-9)
+
+
+@pytest.mark.parametrize("devices", ["6xH200", "8xH200"])
+def test_a_standard_match_of_many_sizes_is_laid_out_as_each_size_alone(devices):
+    """Its heads change with q: 3 of 6 devices divide 48 heads and not 56. Scanning crashed there."""
+    answer = ask("Qwen3-235B-A22B-FP8", devices, context="32k", dense="standard", tier="ideal")
+    sizes = np.array([0.5, 1.0, 1.7, 2.0, 3.3, 5.0, 8.0])
+    scanned = ratios_at(answer, sizes)
+    for i, q in enumerate(sizes):
+        alone = ask("Qwen3-235B-A22B-FP8", devices, context="32k", dense="standard", tier="ideal", q=float(q))
+        assert scanned["max_batch"][i] == pytest.approx(alone.throughput_ratio, rel=1e-9)

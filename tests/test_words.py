@@ -111,3 +111,17 @@ def test_requests_are_tabled_with_their_own_throughput():
     moe, dense = (float(x.replace(",", "")) for x in row[3].split(" / "))
     assert dense / moe == pytest.approx(answer.ratios["request"].value, rel=2e-3)
     assert moe < answer.ratios["request"].moe.rate
+
+
+def test_an_open_interval_is_said_in_words_and_a_minority_is_not_called_every():
+    """Under equal FLOP q may be infinite, and the median may lie where few values of q agree with it."""
+    answer = Ideal("Qwen3-235B-A22B-NVFP4", "16xA100", layout="tp=2,ep=2", convention="equal-flop", tpot="200ms")
+    _, sure, rest = words(answer)
+    assert "and no dense match" in sure
+    assert "inf" not in sure + rest
+    known = say.extras(answer)
+    moe = 1 - known.odds.p_above["tpot"] - known.odds.p_unfit["tpot"]
+    assert answer.ratios["tpot"].value < 0.98
+    assert moe < 0.5
+    assert f"the MoE leads only at q above 10.3, where {100 * moe:.0f}% of the evidence lies" in sure
+    assert rest.startswith(f"Not established: q ({100 * moe:.0f}% of the evidence agrees)")

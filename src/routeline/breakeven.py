@@ -365,19 +365,11 @@ def _prefix_hit(c: Comparison) -> tuple[BreakEven, ...]:
 def sizes(c: Comparison) -> list[int]:
     """Cluster sizes to try: powers of two inside a node, then doubling nodes up to 8 times the devices given; and the
     smallest that holds each side."""
-    node = max(c.cluster.node, int(c.cluster.device.domain))
+    node = c.cluster.largest_node
     inside = [2**i for i in range(12) if 2**i < node] + [node]
     top = max(8 * c.cluster.count, 8 * node, *(x.devices_needed or 0 for x in (c.moe, c.dense)))
     nodes = [node * 2**i for i in range(1, 16) if node * 2**i <= top]
-    whole = {n for n in (*inside, *nodes) if n <= _largest_node(c) or n % _largest_node(c) == 0}
-    return sorted({*whole, c.cluster.count, *(x.devices_needed or c.cluster.count for x in (c.moe, c.dense))})
-
-
-def _largest_node(c: Comparison) -> int:
-    """Devices of one node: beyond it only whole nodes are built [-]."""
-    from .devices import node_limit
-
-    return int(node_limit(c.cluster.device))
+    return sorted({*inside, *nodes, c.cluster.count, *(x.devices_needed or c.cluster.count for x in (c.moe, c.dense))})
 
 
 def at_size(c: Comparison, count: int) -> tuple[side.Point | None, side.Point | None]:

@@ -340,8 +340,8 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
         if scenario.ignore_fit:
             point = side.at_batch(counted, ground, choice, float(scenario.batch or 1.0), fit=False)
     whole = layouts.pooled(1)
-    node = max(cluster.node, int(cluster.device.domain))
-    need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
+    pooled = scenario.layout.strip().lower() == "pooled"
+    need = side.devices_needed(counted, ground, node=cluster.largest_node, pooled=pooled)
     held = largest is None and need is not None and need <= cluster.count
     if held:
         reason = _held(counted, ground, choice, cluster, int(need or 0))

@@ -178,6 +178,11 @@ class Cluster:
         return f"{self.count}x{self.device.name}"
 
     @property
+    def largest_node(self) -> int:
+        """Devices that one node of these can hold: those that its link joins; beyond it only whole nodes are built."""
+        return max(self.node, int(self.device.domain) if self.link is None else int(self.link.peers) + 1)
+
+    @property
     def link_bandwidth(self) -> float:
         """Rate of one device to the others of its node, per direction [B/s]; RoutelineError if none is known."""
         if self.link is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
@@ -112,14 +113,25 @@ def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0
         raise RoutelineError(
             f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out"
         )
-    layers = depth(counted)
+    layers = float(np.max(depth(counted)))
     if layout.pp > max(layers, 1.0):
         raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")
 
 
-def depth(counted: Counted) -> float:
-    """Layers that a decode step goes through [-]; the most where sizes differ."""
-    return float(np.max(sum(g.count for g in counted.model.layers if not g.encoder)))
+def depth(counted: Counted) -> Any:
+    """Layers that a decode step goes through [-]; not whole for a match of the standard shape."""
+    return sum(g.count for g in counted.model.layers if not g.encoder)
+
+
+def runs(layout: Layout, counted: Counted) -> Any:
+    """Where a match of many sizes can run in a layout: its heads divide over tp, no stage is without a layer.
+
+    True where the size is one number: `check` and `candidates` have seen to it.
+    """
+    heads, layers = counted.model.heads, depth(counted)
+    if layout.pooled or not (np.ndim(heads) or np.ndim(layers)):
+        return True
+    return (np.asarray(heads) % layout.tp == 0) & (layout.pp <= np.maximum(layers, 1.0))
 
 
 def expert_width(counted: Counted) -> int | None:
@@ -135,15 +147,19 @@ def expert_width(counted: Counted) -> int | None:
 def candidates(counted: Counted, devices: int, node: int, redundant: float = 0.0) -> Layout:
     """Every layout `auto` considers on `devices` devices, as one Layout of arrays (shape: layouts).
 
-    tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp cuts the layers into
-    stages nearly alike (UNEVEN); attention data parallelism only with experts to spread (for a dense
-    model it would be a replica that shares its head); ep divides the expert slots (`redundant` ones included),
-    moe_tp the expert width (a power of two where that is not one number).
+    tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp cuts the layers into stages
+    nearly alike (UNEVEN; any number of stages where layers are not whole, as in a standard match); attention
+    data parallelism only with experts to spread (for a dense model it would be a replica that shares its
+    head); ep divides the expert slots (`redundant` ones included), moe_tp the expert width (a power of two
+    where that is not one number).
     """
     moe = bool(np.max(counted.moe_layers) > 0)
-    heads, slots = int(np.max(counted.model.heads)), int(np.max(counted.experts)) + int(redundant)
+    heads = math.lcm(*{int(h) for h in np.ravel(counted.model.heads)})  # of many sizes: what any of them allows
+    slots, layers = int(np.max(counted.experts)) + int(redundant), depth(counted)
+    whole = bool(np.all(layers == np.floor(layers)))
     shard = min((int(op.stream.shards) for op in counted.operations if op.stream is not None), default=heads)
-    return _grid(int(depth(counted)), heads, slots if moe else 0, expert_width(counted), max(shard, 1), devices, node)
+    width = expert_width(counted)
+    return _grid(int(np.max(layers)), whole, heads, slots if moe else 0, width, max(shard, 1), devices, node)
 
 
 UNEVEN = 1.05
@@ -152,7 +168,9 @@ which leaves out no more than this (61 layers: 2, 3, 4, 7, 8, 9, 16 stages, but 
 
 
 @lru_cache(maxsize=1024)
-def _grid(layers: int, heads: int, slots: int, width: int | None, shard: int, devices: int, node: int) -> Layout:
+def _grid(
+    layers: int, whole: bool, heads: int, slots: int, width: int | None, shard: int, devices: int, node: int
+) -> Layout:
     """`candidates` of a shape (slots 0: dense); kept, because every answer asks again for the sizes it tries."""
     rows: list[tuple[int, ...]] = []
     for tp in _divisors(devices):
@@ -160,7 +178,7 @@ def _grid(layers: int, heads: int, slots: int, width: int | None, shard: int, de
             continue
         spare = max(tp // shard, 1)
         for pp in _divisors(devices // tp):
-            if pp > 1 and -(-layers // pp) * pp > UNEVEN * layers:
+            if pp > max(layers, 1) or (whole and -(-layers // pp) * pp > UNEVEN * layers):
                 continue
             for dp in _divisors(devices // (tp * pp)) if slots else [1]:
                 for ep in _spreads(tp * dp, slots, width, node):

@@ -115,9 +115,7 @@ def fit(
         for i in range(len(rows))
     ]  # fmt: skip
     found.sort(key=lambda r: ([-r.batch[c] for c in contexts], r.weights))
-    need = side.devices_needed(
-        counted, ground, node=max(cluster.node, int(cluster.device.domain)), pooled=scenario.layout == "pooled"
-    )
+    need = side.devices_needed(counted, ground, node=cluster.largest_node, pooled=scenario.layout == "pooled")
     return Fit(
         model=model.name, devices=cluster.name, capacity=float(ground.capacity), rows=tuple(found), devices_needed=need,
         context_limit=model.context_limit, contexts=tuple(contexts), batches=tuple(batches),

@@ -65,7 +65,8 @@ def max_batch(counted: Counted, ground: Ground, layout: Layout, workload: Worklo
     """B_max over all devices for each layout [-]; 0 where not even one sequence fits a rank."""
     weights = memory.weights_per_device(counted, layout, ground.routing.redundant)
     cache = memory.cache_per_device(counted, layout, workload or ground.workload)
-    return memory.admissible(ground.capacity, weights, cache, layout)
+    limit, able = memory.admissible(ground.capacity, weights, cache, layout), layouts.runs(layout, counted)
+    return limit if able is True else limit * able
 
 
 def admitting(counted: Counted, ground: Ground, options: Layout, batch: float = 1.0) -> tuple[Layout, np.ndarray]:
@@ -154,10 +155,11 @@ def devices_needed(counted: Counted, ground: Ground, *, node: int, pooled: bool,
     whole = layouts.pooled(1)
     need = memory.weights_per_device(counted, whole) + memory.cache_per_device(counted, whole, ground.workload)
     least = max(1, int(np.ceil(float(need) / per_device - 1e-9)))
-    if pooled:
-        return least if least <= limit else None
-    sizes = [n for n in range(least, node + 1)]
     nodes = max(1, -(-least // node))
+    if pooled:
+        found = least if least <= node else nodes * node
+        return found if found <= limit else None
+    sizes = [n for n in range(least, node + 1)]
     sizes += [n * node for n in [*range(nodes, nodes + 64), *(nodes * 2**i for i in range(1, 12))]]
     for n in sorted(set(sizes)):
         if n > limit:

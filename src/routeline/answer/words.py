@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ..compare import Comparison, Side
@@ -186,27 +187,37 @@ def how_sure(answer: Comparison, known: Extras | None = None) -> str:
     if chance is None or known.odds is None or e.interval90[0] == e.interval90[1]:
         return ""
     flips = [f for f in known.odds.flips if f.ratio == name]
-    dense, share = _majority(known, name, chance)
-    who, low, high = sides(answer)[1 if dense else 0], *e.interval90
+    dense, share = _leader_over_q(answer, known, chance)
+    who, only = sides(answer)[1 if dense else 0], "" if share >= 0.5 else "only "
     who = "the MoE" if who == "MoE" else who
     if len(flips) == 1:
         where = "below" if dense != flips[0].rising else "above"
-        text = f"{who} leads at every q {where} {flips[0].q:.3g}, where {_percent(share)} of the evidence lies"
+        at = f"{only}at q" if only else "at every q"
+        text = f"{who} leads {at} {where} {flips[0].q:.3g}, where {_percent(share)} of the evidence lies"
     else:
-        text = f"{who} leads at {_percent(share)} of what q may be"
+        text = f"{who} leads {only}at {_percent(share)} of what q may be"
     if name != "max_batch":
         text = f"{_place(answer, name)} {text}"
     source = {"stated": "the range given", "estimate": "matched pairs"}.get(e.origin, f"the {e.origin}")
-    basis = f"{source} at {MATCHING[e.convention]}, 90% between {low:.3g} and {high:.3g}"
     stop, unfit = known.odds.stops.get(name), known.odds.p_unfit.get(name, 0.0)
     room = f"; above q = {stop:.3g} it has no answer ({_percent(unfit)})" if stop is not None and unfit > 0.005 else ""
-    return f"{text[:1].upper()}{text[1:]} ({basis}{room})."
+    return f"{text[:1].upper()}{text[1:]} ({source} at {MATCHING[e.convention]}, {_spread(e.interval90)}{room})."
 
 
-def _majority(known: Extras, name: str, chance: float) -> tuple[bool, float]:
-    """(whether dense leads over most of q, the share of q over which the leader does)."""
+def _spread(interval: tuple[float, float]) -> str:
+    """'90% between 2.59 and 8.65'; the upper end may be that no dense model is as good."""
+    low, high = interval
+    return f"90% between {low:.3g} and {f'{high:.3g}' if math.isfinite(high) else 'no dense match'}"
+
+
+def _leader_over_q(answer: Comparison, known: Extras, chance: float) -> tuple[bool, float]:
+    """(whether it is dense, the share of q over which it leads) of the headline's leader; of the likelier at a tie."""
     assert known.odds is not None
-    return chance >= 0.5, chance if chance >= 0.5 else 1.0 - chance - known.odds.p_unfit[name]
+    name = lead_ratio(answer)
+    other = 1.0 - chance - known.odds.p_unfit[name]
+    side = leads(answer.ratios[name].value or 1.0)
+    dense = side == "dense" or (side == "neither" and chance >= other)
+    return dense, chance if dense else other
 
 
 def limits(answer: Comparison, known: Extras | None = None) -> list[str]:
@@ -244,8 +255,8 @@ def _quality(answer: Comparison, known: Extras) -> list[str]:
     if low == high:
         return [f"q ({source}, one value{_flip(answer, known)})"]
     if chance is None:
-        return [f"q ({source}, 90% between {low:.3g} and {high:.3g})"]
-    share = _majority(known, name, chance)[1]
+        return [f"q ({source}, {_spread(e.interval90)})"]
+    share = _leader_over_q(answer, known, chance)[1]
     return [f"q ({_percent(share)} of the evidence agrees)"] if share < SETTLED else []
 
 
