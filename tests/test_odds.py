@@ -128,3 +128,13 @@ def test_a_standard_match_of_many_sizes_is_laid_out_as_each_size_alone(devices):
     for i, q in enumerate(sizes):
         alone = ask("Qwen3-235B-A22B-FP8", devices, context="32k", dense="standard", tier="ideal", q=float(q))
         assert scanned["max_batch"][i] == pytest.approx(alone.throughput_ratio, rel=1e-9)
+
+
+def test_a_gap_without_an_answer_between_two_leads_is_a_flip_at_a_number():
+    """Standard matches round their width: a q between two that fit may not fit. The flip was nan once."""
+    answer = ask("Nemotron-3-Nano-30B-A3B", "4xL40S", cache="fp8", utilisation=0.5, dense="standard", q="1.5..4",
+                 tier="ideal", routing="balanced")  # fmt: skip
+    found = odds(answer)
+    assert all(np.isfinite(f.q) for f in found.flips)
+    for name, share in found.p_above.items():
+        assert share is None or 0 <= share <= 1 - found.p_unfit[name] + 1e-12

@@ -138,11 +138,13 @@ def _crossings(answer: Comparison, name: str, grid: np.ndarray, values: np.ndarr
     for i in np.flatnonzero(sign[1:] * sign[:-1] < 0):
         fine = np.geomspace(grid[i], grid[i + 1], GRID)
         there = ratios_at(answer, fine)[name]
-        j = int(np.flatnonzero(_sign(there) == sign[i + 1])[0])
-        low, high = max(j - 1, 0), j
+        turned = np.flatnonzero(_sign(there) == sign[i + 1])
+        high = int(turned[0]) if turned.size else GRID - 1
+        low, share = max(high - 1, 0), 1.0
         span = there[high] - there[low]
-        share = (1.0 - there[low]) / span if span else 0.0
-        q = float(fine[low] * (fine[high] / fine[low]) ** float(np.clip(share, 0.0, 1.0)))
+        if np.isfinite(span) and span:  # else a gap without an answer ends there: the flip is its far side
+            share = float(np.clip((1.0 - there[low]) / span, 0.0, 1.0))
+        q = float(fine[low] * (fine[high] / fine[low]) ** share)
         out.append(Flip(ratio=name, q=q, rising=bool(sign[i + 1] > 0)))
     return out
 
