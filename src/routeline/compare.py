@@ -444,6 +444,30 @@ def verdict(moe: Side, rival: Side, ratio: float | None) -> str:
     return "dense" if ratio > 1.0 else "moe"
 
 
+def hardware(
+    cluster: Cluster, scenario: Scenario, ground: Ground, moe: Side, rival: Side
+) -> Iterable[tuple[str, Any, str]]:
+    """(name, value, unit) of every figure of the devices that this answer uses: peaks only of the formats that its
+    weights and attention are computed in, links only where work is spread, start-up times where the tier has them."""
+    device, ran = cluster.device, ground.rates.computed_in
+    usable = scenario.memory == "usable" and device.memory_usable
+    yield "device.memory", device.memory_usable if usable else device.memory_marketed, "B"
+    yield "device.bandwidth", device.bandwidth, "B/s"
+    stored = {op.format for x in (moe, rival) for op in x.counted.operations} | {ground.attention_format}
+    for fmt, peak in device.peaks.items():
+        if fmt in {ran.get(f, f) for f in stored}:
+            yield f"device.peak.{fmt}", peak, "FLOP/s"
+    if scenario.layout.strip().lower() == "pooled" or cluster.count == 1:
+        return
+    starts = ground.efficiency.kernels is None and ground.efficiency.latency_scale > 0.0
+    inside, outside = (cluster.link if cluster.node > 1 else None), cluster.count > cluster.node
+    for name, link in (("link", inside), ("nic", cluster.nic if outside else None)):
+        if link is not None:
+            yield f"device.{name}", link.bandwidth, "B/s"
+            if starts:
+                yield f"{name}.hop", link.hop, "s"
+
+
 def _assumptions(
     cluster: Cluster, scenario: Scenario, ground: Ground, moe: Side, rival: Side, q: float, q_source: str
 ) -> list[Assumption]:
@@ -467,23 +491,11 @@ def _assumptions(
                 default=not given,
             )
         )
-    device = cluster.device
-
-    def hard(name: str, value: Any, unit: str) -> None:
-        if value is None:
-            return
-        kind, source = getattr(value, "kind", "derived"), getattr(value, "source", "")
-        out.append(Assumption(name=f"device.{name}", value=float(value), unit=unit, kind=kind, source=source))
-
-    basis = device.memory_usable if scenario.memory == "usable" and device.memory_usable else device.memory_marketed
-    hard("memory", basis, "B")
-    hard("bandwidth", device.bandwidth, "B/s")
-    for fmt, peak in device.peaks.items():
-        hard(f"peak.{fmt}", peak, "FLOP/s")
-    if cluster.count > 1:
-        hard("link", cluster.link.bandwidth if cluster.link else device.link, "B/s")
-    if cluster.count > cluster.node:
-        hard("nic", cluster.nic.bandwidth if cluster.nic else device.nic, "B/s")
+    out += [
+        Assumption(name=name, value=float(value), unit=unit, kind=getattr(value, "kind", "derived"),
+                   source=getattr(value, "source", ""))
+        for name, value, unit in hardware(cluster, scenario, ground, moe, rival)
+    ]  # fmt: skip
     out.append(
         Assumption(name="tier.meaning", value=ground.efficiency.name, source=ground.efficiency.source, kind="given")
     )

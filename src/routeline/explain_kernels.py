@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels, measured, routing
+from . import explain, kernels, measured, routing
 from .compare import Comparison
 from .counts import Operation, element_bytes, entries
 from .formulas import Trace, apply, call, leaf, total
@@ -90,17 +90,16 @@ class Walk:
         return leaf(f"{prefix}.{name}", value, UNITS.get(name, "-"), "fitted", self.source)
 
     def bandwidth(self) -> Trace:
-        value = self.ground.rates.bandwidth
-        return leaf("memory bandwidth", value, "B/s", getattr(value, "kind", "datasheet"), self.c.cluster.device.name)
+        return explain._device(self.c, "memory bandwidth", self.c.cluster.device.bandwidth, "B/s")
 
     def counted(self, name: str, value: Any, unit: str = "-") -> Trace:
         return leaf(name, value, unit, "derived", f"counted, layout {self.layout}")
 
     def shared(self, op: Operation, fmt: str) -> dict[str, Any]:
-        peak = self.ground.rates.peaks[fmt]
+        ran = self.ground.rates.computed_in.get(fmt, fmt)
         return {
             "layers": self.counted("layers", op.count), "bandwidth": self.bandwidth(),
-            "peak": leaf(f"peak for {fmt}", peak, "FLOP/s", "published", self.c.cluster.device.name),
+            "peak": explain._device(self.c, f"{ran} peak", self.c.cluster.device.peaks[ran], "FLOP/s"),
         }  # fmt: skip
 
     def picked(self, prefix: str, c: dict[str, Any], *names: str) -> dict[str, Any]:
