@@ -42,6 +42,8 @@ def test_a_dense_model_without_an_opponent_has_nothing_to_decide():
     head, sure, rest = words(ask("Llama-3.1-70B", "8xH100"))
     assert head.startswith("Nothing to decide: Llama-3.1-70B is dense and its own match")
     assert (sure, rest) == ("", "")
+    answer = ask("Llama-3.1-70B", "8xH100")
+    assert say.turns(answer, say.extras(answer)) == ""
 
 
 def test_two_moes_are_called_by_name():
@@ -125,3 +127,12 @@ def test_an_open_interval_is_said_in_words_and_a_minority_is_not_called_every():
     assert moe < 0.5
     assert f"the MoE leads only at q above 10.3, where {100 * moe:.0f}% of the evidence lies" in sure
     assert rest.startswith(f"Not established: q ({100 * moe:.0f}% of the evidence agrees)")
+
+
+def test_a_step_over_the_edge_of_a_tie_turns_nothing():
+    answer = Ideal("Switch-C", "72xGB200", context=512)
+    known = say.extras(answer)
+    base = answer.throughput_ratio
+    for choice in known.choices:
+        if choice.ratio is not None and abs(choice.ratio / base - 1) <= 0.02:
+            assert f"{choice.name} {choice.instead} (" not in say.turns(answer, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from ..compare import Comparison, Side
+from ..compare import TIE, Comparison, Side
 from ..fair import WITHOUT, lead_ratio, leads
 from ..requests import Requests
 from ..requests import sentence as request_sentence
@@ -303,9 +303,11 @@ def _request(answer: Comparison, found: Requests) -> str:
 def turns(answer: Comparison, known: Extras, most: int = 4) -> str:
     """'The verdict turns with dense shape standard (R = 0.41), ...': choices that flip it when only they change.
 
-    '' where none does.
+    '' where none does. A ratio that moves by less than a tie is wide, across its edge, turns nothing.
     """
-    found = [c for c in known.choices if c.flips][:most]
+    base = answer.ratios[lead_ratio(answer)].value
+    moved = (c for c in known.choices if c.ratio is None or base is None or abs(c.ratio / base - 1.0) > TIE)
+    found = [] if own_match(answer) else [c for c in moved if c.flips][:most]
     shown = [
         f"{'layouts without cp and pp' if c.name == WITHOUT else f'{c.name} {c.instead}'} "
         f"({said(answer, c.verdict) if c.ratio is None else f'R = {c.ratio:.2f}'})"
