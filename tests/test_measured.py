@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from handmade import deepseek_v3, llama_70b, small_moe
-from routeline import arch, estimate, kernels, layouts, tiers
+from routeline import arch, estimate, explain, kernels, layouts, tiers
+from routeline.answer.payload import side_payload
 from routeline.compare import compare, make_ground, prepared
 from routeline.counts import count
 from routeline.devices import parse_devices
@@ -223,3 +224,21 @@ def test_context_parallel_attention_pays_and_is_called_extrapolated():
     answer = compare(deepseek_v3(), CLUSTER, scenario, q=2.0)
     assert answer.dense.point.layout.cp > 1
     assert any("extrapolated" in w for w in answer.warnings)
+
+
+def test_bytes_and_touched_experts_are_of_one_routing():
+    """routed bytes = stored * touched/E under the fitted skew too, and an explanation gives the same number."""
+    scenario = Scenario(context=32768.0, tier="calibrated", weights="fp8")
+    fitted = compare(deepseek_v3(), CLUSTER, scenario, q=2.0)
+    exact = compare(deepseek_v3(), CLUSTER, replace(scenario, routing="zipf:0", batch=fitted.moe.point.batch), q=2.0)
+    for answer in (fitted, exact):
+        point = answer.moe.point
+        stored = sum(op.bytes * op.count for op in point.counted.operations if op.kind == "routed")
+        copies = point.layout.replicas
+        assert point.step.parts["routed"].bytes == pytest.approx(stored * copies * point.step.touched / 256, rel=1e-9)
+        for key in ("experts_touched", "fragmentation", "tokens_per_expert"):
+            found = explain.explain(answer, f"moe.{key}").value
+            assert found == pytest.approx(side_payload(answer.moe, answer.ground)[key], rel=1e-12)
+    tokens = float(exact.moe.point.step.tokens)
+    assert exact.moe.point.step.touched == pytest.approx(256 * (1 - (1 - 8 / 256) ** tokens), rel=1e-12)
+    assert fitted.moe.point.step.touched < exact.moe.point.step.touched

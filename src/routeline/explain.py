@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from . import counts, memory, routing, side
+from . import counts, measured, memory, routing, side
 from .arch import Layers
 from .callable import named
 from .compare import Comparison, Side
@@ -303,14 +303,19 @@ def _tokens(c: Comparison, role: str, one: Side, p: Point) -> Trace:
 
 
 def _touched(c: Comparison, role: str, one: Side, point: Point | None = None, op: Operation | None = None) -> Trace:
-    p, shape = point or _point(one), op or one.counted
+    p = point or _point(one)
+    kernels = c.ground.efficiency.kernels
+    launched = [x for x in p.counted.operations if x.kind == "routed" and x.launches and not x.encoder]
+    shape, tokens = op or one.counted, _tokens(c, role, one, p)
+    if kernels is not None and launched:
+        shape, tokens = launched[0], _draws(c, launched[0], tokens)
     inputs: dict[str, Any] = {
         "experts": _config(one, "experts", shape.experts),
         "top_k": _config(one, "experts per token", shape.top_k),
-        "tokens": _tokens(c, role, one, p),
+        "tokens": tokens,
     }
     key, routed = f"{role}.experts_touched", c.ground.routing
-    value = routing.experts_touched(routed, shape.experts, shape.top_k, p.step.tokens)
+    value = p.step.touched if op is None else routing.experts_touched(routed, op.experts, op.top_k, p.step.tokens)
     if routed.name == "uniform":
         found = apply("touched_uniform", key, **inputs)
     else:
@@ -325,16 +330,29 @@ def _touched(c: Comparison, role: str, one: Side, point: Point | None = None, op
     return _same(found, value)
 
 
+def _draws(c: Comparison, op: Operation, tokens: Trace) -> Trace:
+    """The tokens that touch experts in a tier of measured kernels (measured.draws)."""
+    constants, ran = c.ground.efficiency.kernels or {}, c.ground.rates.computed_in
+    if measured.draws(op, tokens.value, c.ground.routing, constants, ran) == tokens.value:
+        return tokens
+    held = measured.expert_constants(op, constants, ran)
+    source = f"tier {c.ground.efficiency.name}: routing fitted on measured models"
+    skew: dict[str, Any] = {n: leaf(f"moe.{n}", held[n], "-", "fitted", source) for n in ("spread", "skew")}
+    return apply("effective_tokens", "independent tokens", tokens=tokens, **skew)
+
+
 def _worst(c: Comparison, role: str, one: Side, point: Point | None = None, op: Operation | None = None) -> Trace:
     p, shape = point or _point(one), op or one.counted
-    value = routing.worst_rank_touched(c.ground.routing, shape.experts, shape.top_k, p.step.tokens, p.layout.ep)
+    touched = _touched(c, role, one, p, op)
+    tokens = touched.inputs["tokens"].value  # independent ones: what the tier reads the routing as
+    value = routing.worst_rank_touched(c.ground.routing, shape.experts, shape.top_k, tokens, p.layout.ep)
     return call(
         "routing.worst_rank_touched",
         f"{role}.worst_rank_touched",
         "experts",
         value,
         "expected maximum over expert-parallel ranks (routing.worst_rank_touched, checked by simulation)",
-        touched=_touched(c, role, one, p, op),
+        touched=touched,
         ep=_width(p.layout, "ep", p.layout.ep),
     )
 

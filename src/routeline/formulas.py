@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import routing
-from .kernels import joined
+from .kernels import effective_tokens, joined
 from .numeric import ceil
 from .roofline import roofline
 from .units import show
@@ -137,6 +137,12 @@ F: dict[str, Formula] = {
         "{per_group} / {dp}", "sequences", lambda per_group, dp: per_group / dp, "mean attention rank"
     ),
     "tokens": Formula("{per_group} * {verified}", "tokens", lambda per_group, verified: per_group * verified),
+    "effective_tokens": Formula(
+        "max(min({tokens}, 1), min({spread} * {tokens}**{skew}, {tokens}))",
+        "tokens",
+        lambda tokens, **c: effective_tokens(tokens, c),
+        "kernels.effective_tokens: independent tokens that touch as many experts as real ones",
+    ),
     "touched_uniform": Formula(
         "{experts} * (1 - (1 - {top_k}/{experts})**{tokens})",
         "experts",

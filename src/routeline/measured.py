@@ -39,8 +39,7 @@ def part_seconds(
     """(seconds by part of one decode step, experts touched per MoE layer) [s, -].
 
     per_group / per_rank: sequences in flight per replica and microbatch / on its fullest attention rank.
-    Under the default routing the touched experts follow the fitted skew of real routers
-    (kernels.effective_tokens); a routing asked for by name is used as it is.
+    What uniform routing touches is fitted, see `draws`.
     """
     verified = workload.tokens_per_sequence
     local = maximum(per_rank * verified, 1e-9)
@@ -107,17 +106,35 @@ def _products(
     return out
 
 
+def expert_constants(op: Operation, constants: Mapping[str, Any], ran: Mapping[str, str]) -> dict[str, Any]:
+    """The constants of the kernel that runs these experts, by short name."""
+    code, _ = kernel_code(float(np.max(op.launches[0].bits)), op.format, ran[op.format])
+    return chosen(constants, "moe", code)
+
+
+def draws(
+    op: Operation, tokens: Any, routed: Routing, constants: Mapping[str, Any] | None, ran: Mapping[str, str]
+) -> Any:
+    """Independent tokens that touch as many of an operation's experts as `tokens` do [-].
+
+    With measured kernels uniform routing is read as the fitted skew of real routers (kernels.effective_tokens); any
+    other routing is used as it is, and `zipf:0` is uniform to the letter. Weights that ride along (biases of
+    experts, no launch of their own) and tiers without kernels take tokens as they are.
+    """
+    if constants is None or routed.name != "uniform" or not op.launches:
+        return tokens
+    return kernels.effective_tokens(tokens, expert_constants(op, constants, ran))
+
+
 def _experts(
     op: Operation, layout: Layout, tokens: Any, routed: Routing, constants: Mapping[str, Any], peak: Any,
     ran: Mapping[str, str], bandwidth: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
     """(seconds of one layer's routed experts on the slowest rank, experts touched) [s, -]."""
-    launch = op.launches[0]
-    code, _ = kernel_code(float(np.max(launch.bits)), op.format, ran[op.format])
-    c = chosen(constants, "moe", code)
-    draws = kernels.effective_tokens(tokens, c) if routed.name == "uniform" else tokens
-    union = routing.experts_touched(routed, op.experts, op.top_k, draws)
-    hot = routing.worst_rank_touched(routed, op.experts, op.top_k, draws, layout.ep)
+    launch, c = op.launches[0], expert_constants(op, constants, ran)
+    independent = draws(op, tokens, routed, constants, ran)
+    union = routing.experts_touched(routed, op.experts, op.top_k, independent)
+    hot = routing.worst_rank_touched(routed, op.experts, op.top_k, independent, layout.ep)
     load = 1.0 + c["imbalance"] * routing.expected_max_normal(layout.ep)
     pairs = tokens * op.top_k / layout.ep * load
     inter = launch.cols[0][0] / layout.moe_tp

@@ -249,7 +249,7 @@ def _normal_quantile(p: Any) -> Any:
 
 
 def parse(text: str) -> Routing:
-    """'uniform', 'balanced' or 'zipf:1.2'. Files are read at the edge (routeline.catalogue).
+    """'uniform', 'balanced' or 'zipf:1.2'. Files are read at the edge (routeline.routing_file).
 
     Raises:
         RoutelineError: unknown name or an exponent outside [0, 5].
