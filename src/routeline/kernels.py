@@ -60,14 +60,18 @@ def moe_seconds(
     peak: Any,
     bandwidth: Any,
     c: Constants,
+    padded: Any = None,
 ) -> Any:
     """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
 
-    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP).
+    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP). padded: the pairs that the
+    matrix products compute, every expert's tokens rounded up to a tile (tiled_pairs); as many as `pairs` if not
+    given. c: t0, eta, f, p, per_expert [s], shuffle (passes), narrow and, optional, wide [columns]: what a narrow
+    expert costs in bandwidth and in FLOP/s.
     """
     params = matrices * hidden * inter
     moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
-    work = 2.0 * params * pairs / (peak * c["f"])
+    work = 2.0 * params * (pairs if padded is None else padded) / (peak * c["f"]) * (1.0 + c.get("wide", 0.0) / inter)
     shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 
