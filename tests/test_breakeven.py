@@ -36,7 +36,7 @@ def run(devices="8xMI300X", scenario=PAPER, q=2.0, model=MODEL, **more):
 
 @pytest.mark.parametrize(("q", "tokens"), [(2.0, 2.92), (4.5, 8.32)])
 def test_the_break_even_batch_of_deepseek(q, tokens):
-    """model.md section 6: DeepSeek-V3 FP8 pooled; the MoE reads less below, more above."""
+    """docs/physics.md section 6: DeepSeek-V3 FP8 pooled; the MoE reads less below, more above."""
     found = breakeven.break_evens(run(q=q), ["batch"])["batch"][0]
     assert (found.form, found.layout) == ("finite batch", "pooled")
     assert [c.above for c in found.crossings] == ["dense"]

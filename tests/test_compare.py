@@ -38,7 +38,7 @@ def run(devices, scenario, q=2.0, model=MODEL, **more):
     ],
 )
 def test_the_worked_table(devices, change, q, batches, ms, ratio, reuse, headroom):
-    """model.md section 7, every row to its printed digits (last digit, rounding of halves free)."""
+    """docs/physics.md section 7, every row to its printed digits (last digit, rounding of halves free)."""
     answer = run(devices, replace(PAPER, **change), q)
     assert (answer.moe.point.batch, answer.dense.point.batch) == batches
     assert answer.moe.point.step.seconds * 1e3 == pytest.approx(ms[0], abs=0.0051)

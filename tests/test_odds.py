@@ -62,7 +62,7 @@ def test_probabilities_follow_the_evidence():
 
 
 def test_break_even_in_q_is_the_worked_one():
-    """Pooled FP8: q = 2 -> T* = 2.92 and q = 4.5 -> 8.32 tokens (model.md section 6), read backwards."""
+    """Pooled FP8: q = 2 -> T* = 2.92 and q = 4.5 -> 8.32 tokens (docs/physics.md section 6), read backwards."""
     for batch, q in ((2.92, 2.0), (8.32, 4.5)):
         touched = 256 * (1 - (31 / 32) ** batch)
         fixed, routed, table = 16.19e9, 653.91e9, 0.93e9

@@ -86,7 +86,7 @@ def test_fit_refuses_impossible_axes(bad):
 
 
 def test_layout_table_holds_the_models_figures():
-    """model.md section 7: pooled 4.53, TP8 1.78 with the dense model in TP8 too."""
+    """docs/physics.md section 7: pooled 4.53, TP8 1.78 with the dense model in TP8 too."""
     table = plan.compare_layouts(run())
     rows = {str(r.layout): r for r in table.rows}
     assert rows["pooled"].ratio == pytest.approx(4.53, abs=0.005)

@@ -1,7 +1,7 @@
 """Where the verdict turns: every value of a variable at which one side overtakes the other.
 
 Found by a scan of the range and multi-section of each bracket, all points in one vectorised call. Every
-result names its form (static, finite batch, end to end: model.md section 6), tier and layout, and says
+result names its form (static, finite batch, end to end: docs/physics.md section 6), tier and layout, and says
 which side leads where nothing crosses. Works on a finished Comparison; nothing here runs unless asked.
 """
 

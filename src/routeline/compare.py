@@ -151,7 +151,7 @@ def network(cluster: Cluster) -> comm.Network:
 
 
 def capacity(cluster: Cluster, scenario: Scenario) -> Any:
-    """Bytes per device for weights and cache: memory * utilisation - overhead [B] (model.md section 4)."""
+    """Bytes per device for weights and cache: memory * utilisation - overhead [B] (docs/physics.md section 4)."""
     return float(cluster.device.memory(scenario.memory)) * scenario.utilisation - scenario.overhead
 
 

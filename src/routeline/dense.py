@@ -1,4 +1,4 @@
-"""The matched dense model: q times the MoE's active parameters, in a stated shape (model.md section 8)."""
+"""The matched dense model: q times the MoE's active parameters, in a stated shape (docs/physics.md section 8)."""
 
 from __future__ import annotations
 

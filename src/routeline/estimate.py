@@ -127,7 +127,7 @@ def step(
     *,
     attention_format: str = "bf16",
 ) -> Step:
-    """Seconds of one decode step of `batch` sequences over all devices (model.md section 5).
+    """Seconds of one decode step of `batch` sequences over all devices (docs/physics.md section 5).
 
     Each replica and pipeline microbatch takes whole sequences (ceil); inside, attention ranks share
     them evenly (mean) or the fullest sets the time (efficiency.worst_rank). Per operation:

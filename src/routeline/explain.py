@@ -202,7 +202,7 @@ def _active(c: Comparison, role: str, one: Side) -> Trace:
             share = group.top_k / group.experts if isinstance(group, Layers) and w.part == "routed" else 1.0
             used[w.part] = used.get(w.part, 0.0) + float(count * w.params * share)
     held = {p: _config(one, f"{p} parameters used per token", v) for p, v in used.items() if v}
-    found = total(f"{role}.active", "-", "model.md section 1: routed experts by top_k/experts", held)
+    found = total(f"{role}.active", "-", "docs/physics.md section 1: routed experts by top_k/experts", held)
     return _same(found, counts.active(one.counted.model).all)
 
 
@@ -243,7 +243,7 @@ def _weights_per_device(c: Comparison, role: str, one: Side) -> Trace:
         f"{role}.weights_per_device",
         "B",
         value,
-        "model.md section 4: tensor-parallel weights over tp, experts over moe_tp*ep, tables over tp*dp, all over pp",
+        "docs/physics.md section 4: matrices over tp, experts over moe_tp*ep, tables over tp*dp, all over pp",
         weight_bytes=_weight_bytes(c, role, one),
         layout=leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}"),
     )
@@ -257,7 +257,7 @@ def _cache_per_device(c: Comparison, role: str, one: Side) -> Trace:
         f"{role}.cache_per_device",
         "B",
         value,
-        "model.md section 4: heads split it, a latent is replicated, cp splits by position",
+        "docs/physics.md section 4: heads split it, a latent is replicated, cp splits by position",
         cache_bytes=_cache_bytes(c, role, one),
         layout=leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}"),
     )
@@ -315,7 +315,12 @@ def _touched(c: Comparison, role: str, one: Side, point: Point | None = None, op
         found = apply("touched_uniform", key, **inputs)
     else:
         found = call(
-            "routing.experts_touched", key, "experts", value, f"routing {routed.name}: model.md section 2", **inputs
+            "routing.experts_touched",
+            key,
+            "experts",
+            value,
+            f"routing {routed.name}: docs/physics.md section 2",
+            **inputs,
         )
     return _same(found, value)
 
@@ -393,7 +398,7 @@ _SIDE: dict[str, Callable[[Comparison, str, Side], Trace]] = {
 
 def _step(c: Comparison, role: str, p: Point) -> Trace:
     parts = {name: _part(c, role, p, name) for name, t in p.step.parts.items() if float(t.seconds)}
-    found = total(f"{role}.step_time_s", "s", "model.md section 5: the sum over operations", parts)
+    found = total(f"{role}.step_time_s", "s", "docs/physics.md section 5: the sum over operations", parts)
     return _same(found, p.step.seconds)
 
 

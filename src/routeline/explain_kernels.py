@@ -112,7 +112,7 @@ class Walk:
         cut, m = (self.layout.tp * self.layout.dp, self.everyone) if head else (self.layout.tp, self.local)
         out = []
         for launch in op.launches:
-            code, act = kernel_code(float(np.max(launch.bits)), self.ground.rates.computed_in[op.format])
+            code, act = kernel_code(float(np.max(launch.bits)), op.format, self.ground.rates.computed_in[op.format])
             c = chosen(self.constants, "gemm", code)
             n = float(sum(width / min(cut, ways) for width, ways in launch.cols))
             k = float(launch.k / min(cut, launch.k_ways))
@@ -153,7 +153,7 @@ class Walk:
     def experts(self, op: Operation) -> Trace:
         """The routed experts of one class of layers on the slowest rank (kernels.moe_seconds)."""
         launch, routed = op.launches[0], self.ground.routing
-        code, _ = kernel_code(float(np.max(launch.bits)), self.ground.rates.computed_in[op.format])
+        code, _ = kernel_code(float(np.max(launch.bits)), op.format, self.ground.rates.computed_in[op.format])
         c = chosen(self.constants, "moe", code)
         draws = kernels.effective_tokens(self.everyone, c) if routed.name == "uniform" else self.everyone
         hot = float(routing.worst_rank_touched(routed, op.experts, op.top_k, draws, self.layout.ep))

@@ -14,17 +14,22 @@ from typing import Any
 from .numeric import choose, maximum, minimum, sqrt
 
 Constants = Mapping[str, Any]
-CODES = ("bf16", "fp8", "fp4", "w4a16")
-"""Kernel classes of a matrix product: 16-bit; 8-bit native; 4-bit native; weights narrower than the compute."""
+CODES = ("bf16", "fp8", "fp4", "w4a16", "fp8_block", "mxfp4")
+"""Kernel classes of a matrix product: 16-bit; 8-bit, one scale a tensor or row; 4-bit native with scales of 16
+(nvfp4); weights narrower than the compute; 8-bit with a scale a block; 4-bit with scales of 32 (mxfp4)."""
+BLOCK, MX = 8.0001, 4.4
+"""Stored bits above which FP8 carries block scales, and below which 4-bit weights are mxfp4."""
 
 
-def kernel_code(bits: float, ran: str) -> tuple[int, float]:
-    """(index into CODES, bytes an activation element as read) for weights of `bits` computed in `ran`."""
+def kernel_code(bits: float, stored: str, ran: str) -> tuple[int, float]:
+    """(index into CODES, bytes an activation element as read) for weights of `bits` in format `stored`,
+    computed in `ran`."""
+    mx = stored == "fp4" and bits < MX
     if ran in ("fp8", "int8"):
-        return (1, 1.0) if bits >= 7.0 else (3, 2.0)
+        return (3, 2.0) if bits < 7.0 else (4 if bits > BLOCK else 1, 1.0)
     if ran in ("fp4", "int4"):
-        return 2, 0.5625
-    return (0 if bits >= 15.0 else 3), 2.0
+        return 5 if mx else 2, 0.5625
+    return (0 if bits >= 15.0 else 5 if mx else 3), 2.0
 
 
 def joined(p: Any, *terms: Any) -> Any:
@@ -75,6 +80,9 @@ def moe_seconds(
     shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 
+
+WIDE_NORM = 8.0
+"""Bytes a token that the reduction of a norm over all heads carries: two 32-bit sums [B]."""
 
 SPAN = 256.0
 """Cached tokens that one piece of a split attention covers [tokens]; its effect is absorbed by `half`."""

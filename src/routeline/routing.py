@@ -38,7 +38,7 @@ def touched_uniform(experts: Any, top_k: Any, tokens: Any) -> Any:
     """Expected distinct experts read per layer [-]: E * (1 - (1 - k/E)**T); arguments broadcast.
 
     Independent uniform routing; skew touches fewer, deliberate balancing more. Dense (E = k = 1)
-    gives 1. Union of T independent draws (model.md section 2).
+    gives 1. Union of T independent draws (docs/physics.md section 2).
     """
     return experts * (1.0 - (1.0 - top_k / experts) ** tokens)
 

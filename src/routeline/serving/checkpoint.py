@@ -133,6 +133,13 @@ def stored_bits(model: Model) -> float:
     return bits
 
 
+def ffn_format(model: Model) -> str:
+    """Compute format of the matrices that hold most of the FFN's parameters, '' without any."""
+    held = {w.format: group.count * w.params for group in model.layers for w in group.weights
+            if w.part in ("routed", "dense_ffn")}  # fmt: skip
+    return max(held, key=lambda f: held[f]) if held else ""
+
+
 @lru_cache(maxsize=512)
 def checkpoint(model: Model, fmt: str, engine: str = "") -> Model:
     """The model as a checkpoint of that label stores it; 'native' is the model itself.
@@ -160,14 +167,21 @@ def _cast(model: Model, cast: Callable[[Weight], Weight]) -> Model:
     )  # fmt: skip
 
 
+BLOCK_SCALED = ("Qwen3", "DeepSeek", "GLM", "MiniMax", "Kimi", "Ling", "Ring", "MiMo", "ERNIE", "LongCat", "Step")
+"""Model families whose published FP8 checkpoints carry a scale per 128 x 128 block (weight_block_size in their
+config.json); others scale whole tensors or rows."""
+
+
 def _stored(model: Model, fmt: str) -> Model:
     if fmt == "native":
         return model
+    if fmt == "fp8" and model.name.startswith(BLOCK_SCALED):
+        fmt = "fp8_block"
     bits, compute, scope = LABELS[fmt]
     held = stored_bits(model)
     if fmt in ("fp8", "fp8_block") and dominant(model) == "fp8":
         return model
-    if scope == "ffn" and held < 5.0:
+    if scope == "ffn" and held < 5.0 and (fmt != "nvfp4" or ffn_format(model) == compute):
         return model
     moe = any(g.experts > 1 for g in model.layers)
     latent = any(w.name.endswith("kv_a_proj_with_mqa") for g in model.layers for w in g.weights)

@@ -3,7 +3,8 @@
 Fixed point: of C requests in flight a fraction phi decodes. A decoding request sees the C-1 others (arrival theorem
 of closed loops): phi*(C-1) of them decode beside it, and every step carries phi*(C-1)*I/O of their prompt tokens.
 Engines either mix those tokens into decode steps (chunked prefill) or pause decoding for whole prompts; `mixed` says
-which.
+which. Where prompts run alone, requests that arrived together stay together: all prompts first, then all decoding, so
+a request sees on average half of the others' prompts after its own, (C-1)/2, instead of all of them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def _loop(
 ) -> Served:
     """One evaluation: `others` decode beside a decoding request, `decoding` on average over all time."""
     b = np.minimum(load.concurrency, 1.0) + others
-    per_step = others * fresh / steps
+    together = np.where(load.mixed > 0, load.waves, np.maximum(load.waves, np.minimum(k["ttft.burst"], 1.0)))
+    rivals = np.maximum(load.concurrency - 1.0, 0.0)
+    per_step = ((1.0 - together) * others + together * rivals / 2.0) * fresh / steps
     chunk = np.minimum(np.maximum(fresh, per_step), load.budget)
     often = np.minimum(per_step / chunk, 1.0)
     requests = chunk / fresh
@@ -99,8 +102,7 @@ def _loop(
     extra = k["step.prefill"] + k["step.request"] * requests
     busy = sum(filled.values()) + fixed + extra
     inside = np.where(load.mixed > 0, busy - plain, busy)
-    lockstep = load.waves * np.where(load.mixed > 0, 0.5, 1.0)
-    step = plain + often * np.maximum(inside, 0.0) * (1.0 - lockstep) * k["step.interference"]
+    step = plain + often * np.maximum(inside, 0.0) * k["step.interference"]
     tpot = step / load.accepted
     chunks = np.maximum(fresh / load.budget, 1.0)
     own = chunks * busy

@@ -211,7 +211,7 @@ def protocol(
     found = inferred(rows)
     waves, draft = found["waves"][clean], found["draft"][clean]
     known = columns | {"draft_tokens": list(draft), "accepted_tokens": list(np.where(draft > 0, ACCEPTED, 0.0))}
-    problem = fit.problem(known, columns["family"], 0.75 * waves)
+    problem = fit.problem(known, columns["family"], waves)
     folds = fit.leave_out(problem)
     return {
         "rules": " ".join((inferred.__doc__ or "").split()),
