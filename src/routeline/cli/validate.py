@@ -116,13 +116,13 @@ def _kernels(r: dict[str, Any]) -> None:
     body = [
         (
             t["operation"], t["device"], t["engine"], t["version"], t["dtype"],
-            t.get("kernel", "") + (" *" if t.get("served") else ""),
+            t.get("kernel", "") + (" *" if t.get("serves") else ""),
             t["points"], t["used"], pct(t["screened"]), pct(t["held_out_median"]),
             pct(t.get("refined", {}).get("held_out_median")), pct(t["held_out_all"]), t.get("why", "yes"),
         )
         for t in r["tables"]
     ]  # fmt: skip
-    head = ["operation", "device", "engine", "version", "format", "kernel (* served)", "rows", "used",
+    head = ["operation", "device", "engine", "version", "format", "kernel (* serves)", "rows", "used",
             "above roofline %", "held-out median %", "refined %", "all rows %", "passes"]  # fmt: skip
     out = console()
     out.print(table(head, body, left=6))

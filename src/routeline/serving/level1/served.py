@@ -43,7 +43,7 @@ def wanted(entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def mark(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries with `served` set: true for one kernel per device, engine and format, of those that were fitted."""
+    """The entries with `serves` set: true for one kernel per device, engine and format, of those that were fitted."""
     best: dict[tuple[str, str, str], int] = {}
     order = [(_rank(e, wanted(e)), version_order(e["version"]), -e["used"]) for e in entries]
     for i, e in enumerate(entries):
@@ -51,4 +51,4 @@ def mark(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if "constants" in e and (key not in best or order[i] < order[best[key]]):
             best[key] = i
     chosen = set(best.values())
-    return [e | {"served": i in chosen} for i, e in enumerate(entries)]
+    return [e | {"serves": True} if i in chosen else e for i, e in enumerate(entries)]
