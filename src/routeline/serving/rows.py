@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,8 @@ from ..routing import Routing
 from ..routing import parse as parse_routing
 from . import names
 from .checkpoint import checkpoint, for_engine, from_name, label
+from .device_text import count
+from .model_text import ollama
 
 REQUIRED = ("model", "device", "input_len", "output_len")
 NUMBERS = {
@@ -121,7 +122,7 @@ def _number(value: Any, name: str, blank: float) -> float:
 
 def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
     """Check every row; names are resolved once per distinct name."""
-    count = len(table["model"])
+    size = len(table["model"])
     cache: dict[tuple[str, str], Any] = {}
 
     def once(kind: str, text: str, make: Any) -> Any:
@@ -135,7 +136,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
             raise RoutelineError(cache[key])
         return cache[key]
 
-    reasons, notes = [""] * count, [[] for _ in range(count)]
+    reasons, notes = [""] * size, [[] for _ in range(size)]
     keep: list[int] = []
     texts: dict[str, list[Any]] = {
         k: [] for k in ("models", "devices", "engine", "version", "weights", "generation", "routing")
@@ -143,7 +144,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
     numbers: dict[str, list[float]] = {k: [] for k in NUMBERS}
     element: list[float] = []
     wide: list[float] = []
-    for i in range(count):
+    for i in range(size):
         try:
             row = {k: _number(table[k][i], k, blank) if k in table else blank for k, blank in NUMBERS.items()}
             text = {k: _text(table[k][i]) if k in table else "" for k in TEXTS}
@@ -152,14 +153,17 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
                     raise RoutelineError(f"{k} is blank; give the mean number of tokens")
             if not text["device"]:
                 raise RoutelineError("device is blank; `routeline devices` lists those known")
-            model = once("model", text["model"], names.find)
-            dev = once("device", text["device"], names.device)
             eng = names.engine(text["engine"])
+            named = ollama(text["model"]) if "ollama" in text["engine"].lower() else text["model"]
+            model = once("model", named, names.find)
+            dev, read = once("device", text["device"], names.device_noted)
+            if read:
+                notes[i].append(read)
             gen = once("generation", dev.name, lambda _, d=dev: names.generation(d))
             _count_in_device(text["device"], row, notes[i])
             fmt, factor = _weights(text, model.name, eng, notes[i])
             routing, more = _routing(text["routing"], notes[i])
-            key = ("checkpoint", f"{text['model']}|{fmt}|{eng}")
+            key = ("checkpoint", f"{named}|{fmt}|{eng}")
             if key not in cache:
                 cache[key] = checkpoint(model, fmt, eng)
             element.append(_cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i]))
@@ -219,10 +223,10 @@ def _routing(text: str, notes: list[str]) -> tuple[Routing, float]:
 
 def _count_in_device(text: str, row: dict[str, float], notes: list[str]) -> None:
     """`8x H100` in the device column fills a blank number of devices."""
-    found = re.match(r"(\d+)\s*[x×]\s*", text)
+    found = count(text)
     if found and not row["devices"]:
-        row["devices"] = float(found[1])
-        notes.append(f"{found[1]} devices, from the device's name")
+        row["devices"] = float(found)
+        notes.append(f"{found} devices, from the device's name")
 
 
 def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> float:
