@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routeline.serving import checkpoint, classes, names
+from routeline.serving import checkpoint, classes, labels, names
 from routeline.serving.predict import predict
 
 SPARK, COLLECTION = "llama.cpp benches/dgx-spark.md", "XiongjieDai/GPU-Benchmarks-on-LLM-Inference, May 2024"
@@ -85,7 +85,7 @@ def test_models_as_people_write_them(said, meant):
      ("FP8-dynamic", "fp8"), ("mlx-4bit", "mlx-4bit"), ("W8A8-INT8", "int8"), ("F16", "fp16"), ("MXFP4", "mxfp4")],
 )  # fmt: skip
 def test_formats_as_people_write_them(said, meant):
-    assert checkpoint.label(said) == meant
+    assert labels.label(said) == meant
 
 
 @pytest.mark.parametrize(

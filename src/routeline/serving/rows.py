@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +16,15 @@ from ..hardware import Device
 from ..routing import Routing
 from ..routing import parse as parse_routing
 from . import names
-from .checkpoint import checkpoint, for_engine, from_name, label
+from .checkpoint import checkpoint
 from .device_text import count
+from .labels import for_engine, from_name, read
 from .model_text import ollama
 
 REQUIRED = ("model", "device", "input_len", "output_len")
 NUMBERS = {
     "devices": 0.0, "tp": 0.0, "pp": 0.0, "ep": 0.0, "attention_dp": 0.0, "replicas": 0.0, "input_len": math.nan,
-    "output_len": math.nan, "concurrency": math.nan, "memory_utilisation": 0.90, "max_batch": math.nan,
+    "output_len": math.nan, "concurrency": math.nan, "memory_utilisation": math.nan, "max_batch": math.nan,
     "draft_tokens": 0.0, "accepted_tokens": math.nan, "prefix_hit": 0.0,
 }  # fmt: skip
 """Numeric columns and what a blank means (0 in a width: choose)."""
@@ -161,7 +163,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
                 notes[i].append(read)
             gen = once("generation", dev.name, lambda _, d=dev: names.generation(d))
             _count_in_device(text["device"], row, notes[i])
-            fmt, factor = _weights(text, model.name, eng, notes[i])
+            fmt, factor = _weights(text, model.name, eng, dev, notes[i])
             routing, more = _routing(text["routing"], notes[i])
             key = ("checkpoint", f"{named}|{fmt}|{eng}")
             if key not in cache:
@@ -191,21 +193,28 @@ def _native(model: Model) -> str:
     return "bf16" if dominant(model) == "bf16" else "quantised"
 
 
-def _weights(text: Mapping[str, str], model: str, engine: str, notes: list[str]) -> tuple[str, float]:
+def _weights(text: Mapping[str, str], model: str, engine: str, dev: Device, notes: list[str]) -> tuple[str, float]:
     """(canonical label, widening) of the weights column; blank: the model's name, else its own."""
     asked = text["weights"]
     try:
-        found, wide = label(asked), 1.0
+        (found, searched), wide = read(asked), 1.0
+        if searched:
+            notes.append(f"weights {asked!r} are read as {found}")
     except RoutelineError:
         notes.append(f"weights {asked!r} are not known: the checkpoint's own format is used and the interval widened")
         found, wide = "native", UNKNOWN
     named = from_name(text["model"]) if found == "native" else ""
+    local = re.search(r"ollama|lm[- ]?studio", text["engine"].lower())
     if named and not from_name(model):
         notes.append(f"weights {named}, from the model's name")
         found = named
-    elif found == "native" and "ollama" in text["engine"].lower() and not from_name(model):
-        notes.append("weights q4_k_m, which ollama serves by default")
+    elif found == "native" and local and not from_name(model):
+        notes.append(f"weights q4_k_m, which {local[0]} serves by default")
         found = "q4_k_m"
+    said = (asked or text["model"]).lower()
+    if found == "fp8" and "8a8" in said.replace("a8w8", "w8a8") and "fp8" not in said and "fp8" not in dev.peaks:
+        notes.append(f"weights w8a8 are read as int8: {dev.name} computes no FP8")
+        found = "int8"
     return for_engine(found, engine), wide
 
 
