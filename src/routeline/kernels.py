@@ -48,10 +48,11 @@ def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandw
     """One m x k times k x n product [s].
 
     t0 + quantising pass + joined(bytes/(eta*BW) * (1 + narrow/n), FLOP/(f*peak), k * serial). c: t0, eta, f, p,
-    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns]. weight, act: bytes an element.
+    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns], and where known unpack [FLOP a weight],
+    what turning a narrow weight into the computed format costs. weight, act: bytes an element.
     """
     moved = (n * k * weight + m * k * act + 2.0 * m * n) / bandwidth / c["eta"] * (1.0 + c["narrow"] / n)
-    work = 2.0 * m * n * k / (peak * c["f"])
+    work = 2.0 * m * n * k / (peak * c["f"]) + c.get("unpack", 0.0) * n * k / peak
     return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + joined(c["p"], moved, work, c["serial"] * k)
 
 
@@ -68,11 +69,11 @@ def moe_seconds(
 ) -> Any:
     """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
 
-    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP).
+    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP); unpack as in gemm_seconds.
     """
     params = matrices * hidden * inter
     moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
-    work = 2.0 * params * pairs / (peak * c["f"])
+    work = 2.0 * params * pairs / (peak * c["f"]) + c.get("unpack", 0.0) * params * touched / peak
     shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 

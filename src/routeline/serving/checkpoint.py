@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..arch import Model, Weight
+from .classes import GGUF
 from .labels import scheme
 
 
@@ -49,7 +50,7 @@ def checkpoint(model: Model, fmt: str, engine: str = "") -> Model:
     an mxfp4 model) leaves it as it is; a wider one than the 4-bit experts of a model leaves those (`gpt-oss Q8_0`).
     """
     out = _stored(model, fmt)
-    if engine != "llama.cpp" or fmt in ("bf16", "fp16") or dominant(out) == "bf16":
+    if engine not in GGUF or fmt in ("bf16", "fp16") or dominant(out) == "bf16":
         return out
 
     def narrow(w: Weight) -> Weight:

@@ -11,8 +11,8 @@ _SPELLINGS = {
     "dynamo-trt triton",
     "sglang": "sglang sgl dynamo-sglang atom",
     "vllm": "vllm rocmvllm rocm/vllm dynamo-vllm aphrodite llm-d",
-    "llama.cpp": "llama.cpp llamacpp llama_cpp llama-cpp llama-bench llama-server llama-batched-bench llamafile "
-    "localscore ollama lmstudio lm-studio ik_llama.cpp ik_llama koboldcpp ggml gpt4all jan",
+    "llama.cpp": "llama.cpp llamacpp llama_cpp llama-cpp llama-bench llama-batched-bench ik_llama.cpp ik_llama ggml",
+    "llama-server": "llama-server llamafile localscore ollama lmstudio lm-studio koboldcpp gpt4all jan",
     "mlx": "mlx mlx-lm mlx_lm mlxlm vllm-mlx",
     "transformers": "transformers huggingface hf hftransformers huggingfacetransformers pytorch torch accelerate",
     "tgi": "tgi text-generation-inference huggingfacetgi",
@@ -28,6 +28,8 @@ _SPELLINGS = {
 ENGINES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 """Engine as people type it -> the engine whose constants it has, or its own name where it has none."""
 MEASURED_ENGINES = ("trtllm", "sglang", "vllm")
+GGUF = ("llama.cpp", "llama-server")
+"""Engines that run llama.cpp's kernels: its benchmarks, and servers that sample and answer over HTTP beside them."""
 
 
 def engine(text: str | None) -> str:

@@ -53,6 +53,11 @@ def link_start(link_class: str) -> float:
     return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
 
 
+def link_share(link_class: str) -> float:
+    """Fraction of the link that collectives reach over that on NVLink [-]."""
+    return {"pcie": 1.0}.get(link_class, 1.0)
+
+
 REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
 """Bandwidth at which the kernel tables behind `half` were measured [B/s]; datasheets of H100 SXM and B200."""
 
@@ -81,7 +86,7 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
     def own(gen: str, engine: str, name: str, value: np.ndarray) -> np.ndarray:
         """The value of an engine's own kernels where they were measured, else the class's."""
-        if not name.startswith("moe.") or value.ndim == 0:
+        if not name.startswith("moe.") or value.ndim == 0 or name == "moe.unpack":
             return value
         return np.where(np.isnan(found := experts(base(gen), engine, name[4:])), value, found)
 
@@ -92,7 +97,7 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
         rows = []
         for gen in kinds:
             spec = data["generations"].get(gen, data["generations"]["other"])
-            value = by_format(c.get(spec.get("like", gen), c.get("value")))
+            value = by_format(spec.get("set", {}).get(c["name"], c.get(spec.get("like", gen), c.get("value"))))
             rows.append([own(gen, b, c["name"], value) * by_format(spec.get("scale", {}).get(c["name"], 1.0))
                          for b in brands])  # fmt: skip
         values = np.array(rows)[index, brand]
@@ -102,8 +107,10 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
 
 def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
-    """Factor of an engine on a prior: a number, or one per format; `on` names device classes with another one."""
+    """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels, `on`
+    device classes with another one."""
     spec = data["engines"].get(engine, {})
+    spec = data["engines"].get(spec.get("as"), {}) | spec
     found = spec.get("on", {}).get(generation, {}).get(name, spec.get(name, 1.0))
     return by_format(found) if axes > 1 and np.ndim(found) else [found] * len(CODES) if axes > 1 else found
 

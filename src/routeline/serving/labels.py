@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 
 from ..errors import RoutelineError
+from .classes import GGUF
 
 LABELS: dict[str, tuple[float, str, str]] = {
     "bf16": (16.0, "bf16", "all"),
@@ -168,7 +169,7 @@ def for_engine(fmt: str, engine: str) -> str:
     if engine == "mlx":
         return {"int4": "mlx-4bit", "q4_k_m": "mlx-4bit", "int8": "mlx-8bit", "q8_0": "mlx-8bit", "q6_k": "mlx-6bit",
                 "w4a16": "mlx-4bit", "q4_0": "mlx-4bit"}.get(fmt, fmt)  # fmt: skip
-    if engine == "llama.cpp":
+    if engine in GGUF:
         return {"int4": "q4_k_m", "int8": "q8_0", "w4a16": "q4_k_m", "fp8": "q8_0"}.get(fmt, fmt)
     if engine == "mlc":
         return {"int4": "q4f16", "w4a16": "q4f16", "int8": "q8f16"}.get(fmt, fmt)

@@ -11,6 +11,8 @@ from ..counts import Counted, count
 from ..memory import cache_per_device, weights_per_device
 from ..scenario import Layout, Workload
 from . import rows
+from .classes import GGUF, generation
+from .constants import base
 from .table import Widths
 
 RESERVE = 1.5e9
@@ -19,12 +21,33 @@ SMALL = 0.06
 """Most of a device's memory that the runtime keeps [-]; guess: small devices run with smaller workspaces."""
 POOLED = ("vllm", "sglang", "trtllm", "tgi", "lmdeploy", "")
 """Engines that take a share of the memory at the start, UTILISATION unless told; others allocate as they need."""
+GROWING = ("vllm", "sglang", "lmdeploy", "")
+"""Engines that give a sequence memory as it grows, on average half its output; published. On classes of devices without
+kernel tables only: the fit of the others counted whole sequences."""
 UTILISATION = 0.90
 """Share of the memory that POOLED engines take [-]; published: default of vLLM and TensorRT-LLM."""
 FULL = 0.98
 """Share of the memory that may be used where nobody limits it [-]; guess."""
-BY_LAYERS = ("llama.cpp", "mlx", "exllama", "transformers", "ktransformers")
+BY_LAYERS = (*GGUF, "mlx", "exllama", "transformers", "ktransformers")
 """Engines that give each device some of the layers, not some of each matrix; published: their defaults."""
+
+STATIC = ("llama.cpp", "mlx", "exllama", "transformers", "deepspeed", "optimum-habana")
+"""Engines whose published rows are one batch: all its prompts, then all its tokens; published: llama-batched-bench,
+optimum-habana's run_generation, and the like of the others."""
+BUDGET = {"llama.cpp": 512.0, "llama-server": 512.0, "mlx": 512.0}
+"""Most prompt tokens computed in one step where the device does not matter [tokens]; published: n_ubatch, and
+the prefill step of mlx-lm."""
+CHUNK = 8192.0
+"""The same of the others [tokens]; published: max_num_batched_tokens of vLLM on large devices and TensorRT-LLM's
+max_num_tokens, chunked_prefill_size of SGLang on devices of 80 GB."""
+MOST = 1024.0
+"""Most sequences an engine batches [-]; published: max_num_seqs of vLLM on large devices."""
+LARGE = 70 * 2.0**30
+"""Memory from which vLLM takes the larger defaults, on any device but A100 [B]; published: its EngineArgs."""
+SMALL_VLLM, SMALL_CHUNK = 256.0, 2048.0
+"""max_num_seqs and max_num_batched_tokens of vLLM on the other devices [-], [tokens]; published: its EngineArgs."""
+CHUNKS = ((35e9, 2048.0), (60e9, 4096.0))
+"""Memory below which SGLang computes prompts in such chunks [B], [tokens]; published: its server_args."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +112,22 @@ def _by_layers(p: rows.Parsed, i: int, tp: np.ndarray, pp: np.ndarray, replicas:
     p.notes[int(p.index[i])].append(f"{p.engine[i]} splits layers over devices: pp={int(wide)}")
 
 
+def defaults(p: rows.Parsed) -> tuple[np.ndarray, np.ndarray]:
+    """(most sequences of an attention rank, most prompt tokens of a step) per row, as engines start on the device."""
+    most, budget = np.full(len(p.index), MOST), np.full(len(p.index), CHUNK)
+    for i, (engine, device) in enumerate(zip(p.engine, p.devices, strict=True)):
+        size = device.memory("usable")
+        if engine == "vllm" and (size < LARGE or device.name.startswith("A100")):
+            most[i], budget[i] = SMALL_VLLM, SMALL_CHUNK
+        elif engine == "sglang":
+            budget[i] = next((chunk for below, chunk in CHUNKS if size < below), CHUNK)
+        else:
+            budget[i] = BUDGET.get(engine, CHUNK)
+        if engine == "trtllm":
+            most[i] = 2.0 * MOST
+    return most, budget
+
+
 def memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> Room:
     """Room of every row. index: (row indices, model, device) of each pair.
 
@@ -98,7 +137,7 @@ def memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> Room:
     size = len(p.index)
     most, need, have = np.zeros(size), np.zeros(size), np.zeros(size)
     asked = p.numbers["memory_utilisation"]
-    pooled = np.array([e in POOLED for e in p.engine], bool)
+    pooled, growing = (np.array([e in kind for e in p.engine], bool) for kind in (POOLED, GROWING))
     for ix, model, dev in index:
         counted: Counted = _counted(model)
         layout = Layout(tp=w.tp[ix], dp=w.dp[ix], ep=w.ep[ix], moe_tp=w.moe_tp[ix], pp=w.pp[ix])
@@ -112,7 +151,9 @@ def memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> Room:
         tight = np.isnan(asked[ix]) & (weights + cache > capacity)
         capacity = np.where(tight, total * FULL - min(RESERVE, SMALL * total) / 2.0, capacity)
         need[ix], have[ix] = weights, capacity
-        most[ix] = np.floor(np.maximum(capacity - weights, 0.0) / np.maximum(cache, 1.0)) * w.dp[ix] * replicas[ix]
+        grows = growing[ix] & (base(generation(dev)) != generation(dev))
+        held = np.where(grows, cache * (n["input_len"][ix] + n["output_len"][ix] / 2.0) / context, cache)
+        most[ix] = np.floor(np.maximum(capacity - weights, 0.0) / np.maximum(held, 1.0)) * w.dp[ix] * replicas[ix]
     return Room(most=most, need=need, have=have)
 
 

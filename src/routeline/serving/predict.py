@@ -15,8 +15,8 @@ import numpy as np
 
 from ..errors import RoutelineError
 from . import constants, rows
-from .layout import BY_LAYERS, Room, layouts, memory
-from .names import MEASURED_ENGINES
+from .classes import GGUF, MEASURED_ENGINES
+from .layout import BY_LAYERS, MOST, STATIC, Room, defaults, layouts, memory
 from .serve import Load, Served, serve
 from .shapes import shape
 from .table import Table, Widths, build
@@ -40,10 +40,6 @@ OUT = (
 )
 """Columns added. low / high repeat the 80% interval of tpot_ms."""
 
-BUDGET = 8192.0
-"""Most prompt tokens an engine computes in one step [tokens]; guess: the usual default of chunked prefill."""
-MOST = 1024.0
-"""Most sequences an engine batches when neither concurrency nor max_batch says so; guess: vLLM's default."""
 GUESSED = ("other", "gaudi", "arc", "rubin")
 """Device classes of which no decode speed was published to us: their intervals are wider."""
 
@@ -81,10 +77,11 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
     engine = np.array(parsed.engine, object)
     total = layout.tp * layout.dp * layout.pp * replicas
     asked = n["concurrency"]
-    cap = np.where(np.isnan(n["max_batch"]), np.inf, n["max_batch"])
-    limit = np.maximum(np.minimum(np.minimum(room.most, cap * layout.dp * replicas), np.inf), 1.0)
-    free = np.minimum(limit, np.where(np.isnan(n["max_batch"]), MOST * layout.dp * replicas, np.inf))
-    running = np.where(np.isnan(asked), free, np.minimum(asked, limit))
+    most, budget = defaults(parsed)
+    most = np.where(np.isnan(asked) | (most < MOST), most, np.inf)  # who asks for more raises the larger defaults
+    cap = np.where(np.isnan(n["max_batch"]), most, n["max_batch"]) * layout.dp * replicas
+    limit = np.maximum(np.minimum(room.most, cap), 1.0)
+    running = np.where(np.isnan(asked), limit, np.minimum(asked, limit))
     queued = np.where(np.isnan(asked), 0.0, np.maximum(asked - running, 0.0)) / running
     alone = np.maximum(running / (replicas * layout.dp), 1e-3)
     staged = np.where(np.isin(engine, BY_LAYERS), 1.0, np.clip(layout.pp, 1.0, np.maximum(alone, 1.0)))
@@ -97,9 +94,10 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
         hit=np.minimum(n["prefix_hit"], 1.0),
         verified=1.0 + draft,
         accepted=1.0 + np.minimum(accepted, draft),
-        budget=np.full(len(total), BUDGET),
+        budget=budget,
         mixed=np.where(engine == "sglang", 0.0, 1.0),
         waves=np.zeros(len(total)) if waves is None else np.asarray(waves, float)[parsed.index],
+        static=np.isin(engine, STATIC).astype(float),
     )
     return Prepared(
         parsed=parsed,
@@ -137,8 +135,8 @@ def row_constants(
         for name in ("gqa.half", "mla.half"):
             out[name][hit] *= constants.in_flight(d)
         link[hit] = constants.link_rate(d, prepared.widths.tp[hit])
-        if d.link_class not in ("nvlink", ""):
-            out["comm.ar_start"][hit] *= {"xgmi": 1.0, "pcie": 3.0}.get(d.link_class, 4.0)
+        out["comm.ar_start"][hit] *= constants.link_start(d.link_class)
+        out["comm.ar_fraction"][hit] *= constants.link_share(d.link_class)
     out["comm.link"] = link
     known = fit if fit is not None else None if prior else constants.fitted()
     return constants.apply(out, known["effects"], keys(p)) if known else out
@@ -189,7 +187,7 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
     for eng, gen in zip(p.engine, p.generation, strict=True):
         why, wide = [], 1.0
         if eng not in MEASURED_ENGINES:
-            known = eng in ("llama.cpp", "mlx")
+            known = eng in (*GGUF, "mlx")
             basis = "priors from published single-stream numbers" if known else "mean of the measured engines"
             why.append(f"engine {eng or 'not given'}: {basis}")
             wide *= 1.5 if known else 1.25
