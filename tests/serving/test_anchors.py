@@ -92,7 +92,7 @@ def test_formats_as_people_write_them(said, meant):
     ("said", "meant"),
     [("vLLM 0.9.1", "vllm"), ("TensorRT-LLM 1.0", "trtllm"), ("llama.cpp (CUDA)", "llama.cpp"),
      ("llama.cpp b4732", "llama.cpp"),
-     ("Ollama", "llama.cpp"), ("MLX-LM", "mlx"), ("SGLang", "sglang")],
+     ("Ollama", "llama-server"), ("MLX-LM", "mlx"), ("SGLang", "sglang")],
 )  # fmt: skip
 def test_engines_as_people_write_them(said, meant):
     assert classes.engine(said) == meant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -48,14 +49,25 @@ def link_rate(device: Device, tp: Any) -> np.ndarray:
     return np.full(tp.shape, rate)
 
 
+def link_factors(link_class: str) -> dict[str, float]:
+    """Factors of a class of link on the constants of collectives, NVLink's being 1 [-]."""
+    known = priors()["links"]
+    spec = {} if link_class in ("nvlink", "") else known.get(link_class, known["other"])
+    return {name: value for name, value in spec.items() if name.startswith("comm.")}
+
+
 def link_start(link_class: str) -> float:
     """Start-up of collectives on a class of link over NVLink's [-]; a guess off NVLink and xGMI."""
-    return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
+    return link_factors(link_class).get("comm.ar_start", 1.0)
 
 
-def link_share(link_class: str) -> float:
-    """Fraction of the link that collectives reach over that on NVLink [-]."""
-    return {"pcie": 1.0}.get(link_class, 1.0)
+def older(engine: str, version: str) -> dict[str, Any]:
+    """Factors of an engine's old versions, {} where the version is not old or not given."""
+    number = re.match(r"v?(\d+)\.(\d+)", version.strip().lower())
+    for v in priors()["versions"] if number else ():
+        if v["engine"] == engine and (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split("."))):
+            return v["scale"]
+    return {}
 
 
 REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
@@ -107,11 +119,12 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
 
 def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
-    """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels, `on`
-    device classes with another one."""
+    """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels,
+    `elsewhere` stands in on device classes without kernel tables, `on` on the device classes it names."""
     spec = data["engines"].get(engine, {})
     spec = data["engines"].get(spec.get("as"), {}) | spec
-    found = spec.get("on", {}).get(generation, {}).get(name, spec.get(name, 1.0))
+    away = spec.get("elsewhere", {}) if base(generation) != generation else {}
+    found = spec.get("on", {}).get(generation, {}).get(name, away.get(name, spec.get(name, 1.0)))
     return by_format(found) if axes > 1 and np.ndim(found) else [found] * len(CODES) if axes > 1 else found
 
 

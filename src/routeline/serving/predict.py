@@ -135,9 +135,13 @@ def row_constants(
         for name in ("gqa.half", "mla.half"):
             out[name][hit] *= constants.in_flight(d)
         link[hit] = constants.link_rate(d, prepared.widths.tp[hit])
-        out["comm.ar_start"][hit] *= constants.link_start(d.link_class)
-        out["comm.ar_fraction"][hit] *= constants.link_share(d.link_class)
+        for name, factor in constants.link_factors(d.link_class).items():
+            if name in out:
+                out[name][hit] *= factor
     out["comm.link"] = link
+    for i, (engine, version, kind) in enumerate(zip(p.engine, p.version, p.generation, strict=True)):
+        for name, factor in constants.older(engine, version).items() if kind != constants.base(kind) else ():
+            out[name][i] *= factor
     known = fit if fit is not None else None if prior else constants.fitted()
     return constants.apply(out, known["effects"], keys(p)) if known else out
 
