@@ -30,37 +30,42 @@ GROUPS = {
     "start": ("gemm.t0", "moe.t0", "gqa.t0", "mla.t0", "small.launch"),
     "moe": ("moe.t0", "moe.per_expert"),
     "step": ("step.fixed", "step.sequence", "step.prefill", "step.request"),
-    "narrow": ("gemm.eta@3", "gemm.f@3", "moe.eta@3", "moe.f@3"),
-    "comm": ("comm.ar_start", "comm.ar_growth"),
-    "share": ("comm.ar_fraction",),
+    "narrow": tuple(f"{n}@{code}" for n in ("gemm.eta", "gemm.f", "moe.eta", "moe.f") for code in (3, 5)),
+    "comm": ("comm.ar_start", "comm.two_start", "comm.barrier"),
+    "share": ("comm.ar_fraction", "comm.two_fraction"),
     "ttft": ("ttft.fixed",),
 }
-"""What moves together -> constants it multiplies; @3 is the kernel class of weights narrower than the compute."""
-SIGMA = {"bytes": 0.1, "kv": 0.25, "work": 0.2, "attend": 0.4, "start": 0.25, "moe": 0.4, "narrow": 0.3, "step": 0.5, "comm": 0.4,
-         "share": 0.3, "ttft": 1.0}  # fmt: skip
+"""What moves together -> constants it multiplies; @3 and @5 are the kernel classes
+of weights narrower than the compute."""
+SIGMA = {
+    "bytes": 0.1, "kv": 0.25, "work": 0.2, "attend": 0.4, "start": 0.25, "moe": 0.4, "narrow": 0.3, "step": 0.5,
+    "comm": 0.4, "share": 0.3, "ttft": 1.0,
+}  # fmt: skip
 """Width of each log factor around the present prior [-]; guess: about twice the spread between the measured classes."""
 MEASURED = ("hopper", "blackwell", "rubin")
 CLASSES = {
-    "ada": ("bytes", "start"), "ampere": ("bytes", "kv", "start", "moe"),
-    "ampere-gddr": ("bytes", "start"), "apple": ("bytes", "kv", "work", "attend", "start"),
-    "blackwell-workstation": ("bytes", "work", "start"), "cdna3": ("bytes", "kv", "work", "start", "comm", "narrow"),
-    "rdna": ("bytes", "work", "start"),
+    "ampere": ("bytes",), "apple": ("start",), "blackwell-workstation": ("work",), "rdna": ("bytes",),
 }  # fmt: skip
-"""Device classes that three or more sources of the tune half measured -> what moves."""
+"""Device classes that three or more sources of the tune half measured -> what moves. More factors a class predict the
+sources left out worse (docs/log.md)."""
 TAKES = {"volta": "ampere", "turing": "ampere-gddr", "pascal": "ampere-gddr", "cdna2": "cdna3", "cdna1": "cdna3"}
 """Classes that move with another one: too few rows of their own."""
 ENGINES = {"llama.cpp": ("bytes", "kv", "work", "attend", "start", "moe"), "llama-server": ("step",)}
 """Engines with factors of their own on every class, and which."""
+BUT = ("cdna3", "cdna4")
+"""Classes that keep their own host work and prefill."""
 APART = "apple"
 """Class whose llama.cpp kernels are others (Metal), moved by its own factors only."""
 SERVERS = {"vllm sglang": ("step", "work"), "vllm sglang trtllm": ("ttft",)}
 """Engines whose host work moves together on classes without kernel tables, and what."""
-ON = {("llama.cpp", "ampere"): ("bytes", "start"), ("llama.cpp", "blackwell-workstation"): ("work",),
-      ("vllm", "gaudi"): ("start", "moe", "step")}  # fmt: skip
+ON = {("llama.cpp", "ampere"): ("bytes",), ("llama.cpp", "blackwell-workstation"): ("work",),
+      ("vllm", "gaudi"): ("start", "moe", "step"), ("vllm sglang", "cdna3"): ("narrow", "step")}  # fmt: skip
 """(engine, class) that moves apart from both."""
 NOISE = {"tpot": 0.10, "throughput": 0.12, "ttft": 0.35}
 """Scatter of a good prediction, log [-]; guess: medians of the first run."""
 STEPS = 12
+WIDTH = 0.7
+"""Priors narrowed to this before writing [-]: what --validate prefers, within its noise."""
 TAIL = 2.0
 """Error from which a row pulls less, over its noise [-]."""
 OLD = ("0.3", "0.4", "0.5")
@@ -90,15 +95,31 @@ def factors(p: Any, tp: np.ndarray) -> list[Factor]:
             out.extend(Factor(place, hit, g, SIGMA[g] * width) for g in groups)
 
     for k, groups in CLASSES.items():
-        add(("generations", k), np.isin(kind, [k, *(a for a, b in TAKES.items() if b == k)]), groups)
+        add(
+            ("generations", k),
+            np.isin(kind, [k, *(a for a, b in TAKES.items() if b == k)]),
+            groups,
+            2.0 if k == "cdna3" else 1.0,
+        )
     for e, groups in ENGINES.items():
         add(("engines", e), gguf & (kind != APART) if e == "llama.cpp" else engine == e, groups)
     for e, groups in SERVERS.items():
-        add(("engines", e, "elsewhere"), np.isin(engine, e.split()) & plain, groups)
+        add(
+            ("engines", e, "elsewhere"),
+            np.isin(engine, e.split()) & plain & (~np.isin(kind, BUT) | (groups == ("ttft",))),
+            groups,
+        )
     for (e, k), groups in ON.items():
-        add(("engines", e, "on", k), (gguf if e == "llama.cpp" else engine == e) & (kind == k), groups)
+        add(
+            ("engines", e, "on", k),
+            (gguf if e == "llama.cpp" else np.isin(engine, e.split())) & (kind == k),
+            groups,
+            3.0 if k == "gaudi" else 1.0,
+        )
     add(("links", "pcie"), (link == "pcie") & (tp > 1), ("comm", "share"))
-    add(("versions", "vllm"), old, ("work", "start", "step"), 2.0)
+    amd = kind == "cdna3"
+    add(("versions", "vllm"), old & ~amd, ("work", "start", "step"), 2.0)
+    add(("versions", "vllm", "cdna3"), old & amd, ("work", "start", "step"), 4.0)
     return out
 
 
@@ -169,17 +190,31 @@ class Problem:
 
 
 def validated(problem: Problem, width: float) -> None:
-    """Each source predicted from a fit without it: median |log error|, before and after."""
+    """Each source predicted from a fit without it: median |log error| before and after, and quantiles by class."""
     before, after = {}, {}
+    left_out = {t: np.full(len(problem.table), np.nan) for t in problem.measured}
+    plain = np.zeros(len(problem.factors))
     for source in sorted({r["source"] for r in problem.table}):
-        start, found = (
-            problem.errors(t, source) for t in (np.zeros(len(problem.factors)), problem.solve(source, width))
-        )
+        theta = problem.solve(source, width)
+        start, found = problem.errors(plain, source), problem.errors(theta, source)
         print(f"{source:24s}", "  ".join(f"{t} {start[t]:.2f} -> {found[t]:.2f}" for t in start), flush=True)
         for t in start:
             before.setdefault(t, []).append(start[t])
             after.setdefault(t, []).append(found[t])
+        at = np.array([r["source"] == source for r in problem.table])
+        for t, part in zip(left_out, np.split(problem.residuals(theta), len(left_out)), strict=True):
+            left_out[t][at] = part[at] * NOISE[t] / problem.weight[t][at]
     print(f"width {width}:", "  ".join(f"{t} {np.mean(before[t]):.3f} -> {np.mean(after[t]):.3f}" for t in before))
+    for by in (problem.prepared.parsed.generation, problem.prepared.parsed.engine):
+        for name in sorted(set(by)):
+            print(f"{name:24s}", "  ".join(_quantiles(e[np.array(by) == name], t) for t, e in left_out.items()))
+
+
+def _quantiles(errors: np.ndarray, target: str) -> str:
+    """n, 10, 50 and 90% of measured over predicted, log."""
+    found = -errors[(errors != 0.0) & ~np.isnan(errors)]
+    low, mid, high = np.quantile(found, (0.1, 0.5, 0.9)) if len(found) else (0.0, 0.0, 0.0)
+    return f"{target} {len(found):3d} {low:+.2f} {mid:+.2f} {high:+.2f}"
 
 
 def moved(problem: Problem, theta: np.ndarray) -> Iterator[tuple[Factor, float]]:
@@ -193,20 +228,29 @@ def write(problem: Problem, theta: np.ndarray) -> None:
     path = constants.FOLDER / "priors.json"
     data = json.loads(path.read_text(encoding="utf-8"))
     for f, x in moved(problem, theta):
+        if f.place == ("engines", "llama.cpp"):
+            engine = data["engines"]["llama.cpp"]
+            for name in GROUPS[f.group]:
+                engine["on"][APART].setdefault(name, engine.get(name, 1.0))
         for spec, shared in _specs(data, f.place):
             for name in GROUPS[f.group]:
                 plain, _, code = name.partition("@")
-                start = np.asarray(spec.get(plain, shared.get(plain, 1.0)), float)
+                if shared is None and plain not in spec:
+                    continue
+                start = np.asarray(spec.get(plain, (shared or {}).get(plain, 1.0)), float)
                 if code:
-                    start = np.broadcast_to(start, (4,)).copy()
+                    start = np.broadcast_to(constants.by_format(start), (6,)).copy()
                     start[int(code)] *= np.exp(x)
                 spec[plain] = (start if code else start * np.exp(x)).tolist()
+    for spec in (data["engines"][e] for e in ("vllm", "sglang", "trtllm")):
+        for k in BUT:
+            spec.setdefault("on", {}).setdefault(k, {})["ttft.fixed"] = spec["elsewhere"].get("ttft.fixed", 1.0)
     data = json.loads(json.dumps(data), parse_float=lambda t: float(f"{float(t):.4g}"))
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
 
 
-def _specs(data: dict[str, Any], place: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """(where factors go, where their present value stands otherwise)."""
+def _specs(data: dict[str, Any], place: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """(where factors go, where their present value stands otherwise; None where only present ones move)."""
     where, name = place[0], place[1]
     if where == "generations":
         for k in (name, *(a for a, b in TAKES.items() if b == name)):
@@ -218,13 +262,15 @@ def _specs(data: dict[str, Any], place: tuple[str, ...]) -> Iterator[tuple[dict[
         spec = data["engines"][name]
         if len(place) == 2:
             yield spec, data["engines"].get(spec.get("as"), {})
-            yield from ((s, spec) for k, s in spec.get("on", {}).items() if k != APART)
+            yield from ((s, None) for k, s in spec.get("on", {}).items() if k != APART)
         elif place[2] == "elsewhere":
             yield spec["elsewhere"], spec
         else:
-            yield spec.setdefault("on", {}).setdefault(place[3], {}), {**spec, **spec.get("elsewhere", {})}
+            away = spec.get("elsewhere", {}) if place[3] not in BUT else {}
+            yield spec.setdefault("on", {}).setdefault(place[3], {}), {**spec, **away}
     elif where == "versions":
-        yield from ((v["scale"], {}) for v in data["versions"] if v["engine"] == name)
+        kind = (*place[2:], None)[0]
+        yield from ((v["scale"], {}) for v in data["versions"] if v["engine"] == name and v.get("class") == kind)
     else:
         yield data["links"][name], {}
 
@@ -235,7 +281,7 @@ def main(argv: list[str]) -> None:
         for width in map(float, argv[argv.index("--validate") + 1 :] or ["1"]):
             validated(problem, width)
         return
-    theta = problem.solve()
+    theta = problem.solve(width=WIDTH)
     for f, x in moved(problem, theta):
         print(f"{' '.join(f.place):36s} {f.group:6s} {np.exp(x):6.2f}  ({x / f.sigma:+.1f} sigma)")
     if "--write" in argv:

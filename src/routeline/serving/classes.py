@@ -20,13 +20,20 @@ _SPELLINGS = {
     "mlc": "mlc mlc-llm mlcllm",
     "exllama": "exllamav2 exllama exllamav3 tabbyapi",
     "deepspeed": "deepspeed deepspeed-mii mii",
-    "optimum-habana": "optimum-habana",
+    "optimum-habana": "optimum-habana optimum habana",
     "jetstream": "jetstream maxtext",
     "openvino": "openvino",
     "ktransformers": "ktransformers",
 }  # fmt: skip
 ENGINES = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 """Engine as people type it -> the engine whose constants it has, or its own name where it has none."""
+
+
+def _flat(text: str) -> str:
+    return re.sub(r"[-_.]", "", text)
+
+
+_FLAT = {_flat(spelling): name for spelling, name in ENGINES.items()}
 MEASURED_ENGINES = ("trtllm", "sglang", "vllm")
 GGUF = ("llama.cpp", "llama-server")
 """Engines that run llama.cpp's kernels: its benchmarks, and servers that sample and answer over HTTP beside them."""
@@ -35,11 +42,10 @@ GGUF = ("llama.cpp", "llama-server")
 def engine(text: str | None) -> str:
     """Canonical engine name; '' where none is given; an unknown one is kept in lower case."""
     key = (text or "").strip().lower().replace(" ", "")
-    if key in ENGINES:
-        return ENGINES[key]
     bare = re.sub(r"[(:@=+,;].*$|[-_]?b\d{3,}.*$|[-_]?v?\d+(\.\d+)+.*$", "", key)  # "vLLM 0.9.1", "llama.cpp (CUDA)"
-    if bare in ENGINES:
-        return ENGINES[bare]
+    for trial in (key, bare, _flat(bare)):
+        if trial in ENGINES or trial in _FLAT:
+            return ENGINES.get(trial) or _FLAT[trial]
     first = [name for name in ENGINES if len(name) > 2 and bare.startswith(name)]  # "vllm-rocm", "llama.cppvulkan"
     return ENGINES[max(first, key=len)] if first else bare or key
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
-from .classes import MEASURED_ENGINES, generation
 from ..kernels import CODES
+from .classes import MEASURED_ENGINES, generation
 
 FOLDER = Path(__file__).parent.parent / "data" / "calibration"
 
@@ -61,13 +61,15 @@ def link_start(link_class: str) -> float:
     return link_factors(link_class).get("comm.ar_start", 1.0)
 
 
-def older(engine: str, version: str) -> dict[str, Any]:
-    """Factors of an engine's old versions, {} where the version is not old or not given."""
+def older(engine: str, version: str, kind: str) -> dict[str, Any]:
+    """Factors of an engine's old versions on a class of devices, {} where the version is not old or not given."""
     number = re.match(r"v?(\d+)\.(\d+)", version.strip().lower())
-    for v in priors()["versions"] if number else ():
-        if v["engine"] == engine and (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split("."))):
-            return v["scale"]
-    return {}
+    found: dict[str, Any] = {}
+    for v in priors()["versions"] if number and kind != base(kind) else ():
+        early = (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split(".")))
+        if v["engine"] == engine and early and v.get("class", kind) == kind:
+            found = v["scale"]
+    return found
 
 
 REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
@@ -120,10 +122,11 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
 def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
     """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels,
-    `elsewhere` stands in on device classes without kernel tables, `on` on the device classes it names."""
+    `elsewhere` stands in on device classes without kernel tables `but` some, `on` on the device classes it names."""
     spec = data["engines"].get(engine, {})
     spec = data["engines"].get(spec.get("as"), {}) | spec
     away = spec.get("elsewhere", {}) if base(generation) != generation else {}
+    away = {} if generation in away.get("but", ()) else away
     found = spec.get("on", {}).get(generation, {}).get(name, away.get(name, spec.get(name, 1.0)))
     return by_format(found) if axes > 1 and np.ndim(found) else [found] * len(CODES) if axes > 1 else found
 

@@ -29,6 +29,8 @@ _TPU = re.compile(r"\b(?:tpu\s*)?v([2-7])\s*([epx]|lite|litepod)?(?:\s*-\s*(\d+)
 _OTHER = re.compile(r"\b(laptop|mobile|max-?q mobile|vgpu|mig|cpu|epyc|xeon|threadripper|core i\d|ultra \d)\b", re.I)
 SAME = {"a10040gbpcie": "A100 40GB SXM", "a100pcie40gb": "A100 40GB SXM", "a800": "A100 80GB SXM",
         "a80080gb": "A100 80GB SXM", "a80080gbpcie": "A100 80GB PCIe", "a800pcie80gb": "A100 80GB PCIe",
+        **dict.fromkeys(("rtxpro6000", "rtxpro6000blackwell", "rtx6000pro", "rtx6000problackwell", "rtx6000blackwell"),
+                        "RTX PRO 6000 Workstation"),
         "mi300": "MI300X", "mi300a": "", "mi308x": ""}  # fmt: skip
 """Folded name -> catalogue device with the same memory and rates (only its link differs); '' is another device."""
 _GRACE = {"96": "96GB", "120": "96GB", "480": "96GB", "144": "144GB", "141": "144GB", "624": "144GB"}

@@ -107,7 +107,8 @@ def cache_bytes(text: str | None, eng: str, weights: str, gen: str) -> float:
     """Bytes of a cached element [B]: as given, else what the engine does by default with such weights.
 
     TensorRT-LLM stores an FP8 cache for quantised checkpoints, vLLM on Blackwell too; SGLang and vLLM elsewhere
-    stay at 16 bits (inferred from the measured dense rows, docs/accuracy.md).
+    stay at 16 bits (inferred from the measured dense rows, docs/accuracy.md). Intel's FP8 recipe for Gaudi
+    quantises the cache as well (published).
 
     Raises:
         RoutelineError: an unknown format.
@@ -115,7 +116,9 @@ def cache_bytes(text: str | None, eng: str, weights: str, gen: str) -> float:
     key = (text or "").strip().lower()
     if key in ("", "auto", "none", "nan", "default", "native"):
         narrow = weights not in ("bf16", "fp16")
-        return 1.0 if narrow and (eng == "trtllm" or (eng == "vllm" and gen == "blackwell")) else 2.0
+        return (
+            1.0 if narrow and (eng in ("trtllm", "optimum-habana") or (eng == "vllm" and gen == "blackwell")) else 2.0
+        )
     known = {"bf16": 2.0, "fp16": 2.0, "f16": 2.0, "bfloat16": 2.0, "float16": 2.0, "fp8": 1.0, "fp8_e4m3": 1.0,
              "fp8_e5m2": 1.0, "fp8_ds_mla": 1.0, "16bit": 2.0, "8bit": 1.0,
              "int8": 1.0, "q8_0": 1.06, "q4_0": 0.56, "nvfp4": 0.5625, "fp4": 0.5625}  # fmt: skip

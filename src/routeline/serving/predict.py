@@ -40,8 +40,9 @@ OUT = (
 )
 """Columns added. low / high repeat the 80% interval of tpot_ms."""
 
-GUESSED = ("other", "gaudi", "arc", "rubin")
-"""Device classes of which no decode speed was published to us: their intervals are wider."""
+BURST = 0.5
+"""Mean place in the queue of more requests than fit [-]; guess: tables that ask for so many send them all at once. On
+classes of devices without kernel tables only: the fit of the others counted closed loops, where all wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,7 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
     limit = np.maximum(np.minimum(room.most, cap), 1.0)
     running = np.where(np.isnan(asked), limit, np.minimum(asked, limit))
     queued = np.where(np.isnan(asked), 0.0, np.maximum(asked - running, 0.0)) / running
+    queued = queued * np.array([1.0 if constants.base(g) == g else BURST for g in parsed.generation])
     alone = np.maximum(running / (replicas * layout.dp), 1e-3)
     staged = np.where(np.isin(engine, BY_LAYERS), 1.0, np.clip(layout.pp, 1.0, np.maximum(alone, 1.0)))
     draft = n["draft_tokens"]
@@ -140,7 +142,7 @@ def row_constants(
                 out[name][hit] *= factor
     out["comm.link"] = link
     for i, (engine, version, kind) in enumerate(zip(p.engine, p.version, p.generation, strict=True)):
-        for name, factor in constants.older(engine, version).items() if kind != constants.base(kind) else ():
+        for name, factor in constants.older(engine, version, kind).items():
             out[name][i] *= factor
     known = fit if fit is not None else None if prior else constants.fitted()
     return constants.apply(out, known["effects"], keys(p)) if known else out
@@ -185,19 +187,20 @@ def predict(
     return source | out
 
 
-def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
-    """(tier, what falls back, factor on the log-width of the interval) per usable row."""
+def levels(p: rows.Parsed) -> list[tuple[str, str, np.ndarray]]:
+    """(tier, what falls back, factors on the log-widths of the intervals of tpot and ttft) per usable row."""
     out = []
+    data = constants.priors()
     for eng, gen in zip(p.engine, p.generation, strict=True):
-        why, wide = [], 1.0
+        why, wide = [], np.ones(2)
         if eng not in MEASURED_ENGINES:
-            known = eng in (*GGUF, "mlx")
-            basis = "priors from published single-stream numbers" if known else "mean of the measured engines"
+            known = data["engines"].get(eng, {})
+            basis = "priors from published numbers" if eng and known else "mean of the measured engines"
             why.append(f"engine {eng or 'not given'}: {basis}")
-            wide *= 1.5 if known else 1.25
+            wide = wide * known.get("wide", data["wide"]["engine"])
         if gen not in ("hopper", "blackwell"):
             why.append(f"device class {gen}: no kernel tables, published fractions of peak")
-            wide *= 2.2 if gen in GUESSED else 1.7
+            wide = wide * data["generations"].get(gen, {}).get("wide", data["wide"]["generation"])
         out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
     return out
 
@@ -235,14 +238,14 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
             continue
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
-        w = wide * width[j] * p.wide[j]
+        w, f = wide * width[j] * p.wide[j]
         out["tpot_ms"][i], out["ttft_ms"][i] = float(tpot[j] * 1e3), float(ttft[j] * 1e3)
         out["output_tok_s"][i] = float(total[j])
         out["output_tok_s_per_device"][i] = float(total[j] / pre.devices[j])
         out["tpot_low_ms"][i] = out["low"][i] = float(tpot[j] * 1e3 * np.exp(low_t * w))
         out["tpot_high_ms"][i] = out["high"][i] = float(tpot[j] * 1e3 * np.exp(high_t * w))
-        out["ttft_low_ms"][i] = float(ttft[j] * 1e3 * np.exp(low_f * w))
-        out["ttft_high_ms"][i] = float(ttft[j] * 1e3 * np.exp(high_f * w))
+        out["ttft_low_ms"][i] = float(ttft[j] * 1e3 * np.exp(low_f * f))
+        out["ttft_high_ms"][i] = float(ttft[j] * 1e3 * np.exp(high_f * f))
 
 
 def read_rows(path: str) -> dict[str, list[str]]:
