@@ -49,10 +49,11 @@ def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandw
     """One m x k times k x n product [s].
 
     t0 + quantising pass + joined(bytes/(eta*BW) * (1 + narrow/n), FLOP/(f*peak), k * serial). c: t0, eta, f, p,
-    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns]. weight, act: bytes an element.
+    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns], and where known unpack [FLOP a weight],
+    what turning a narrow weight into the computed format costs. weight, act: bytes an element.
     """
     moved = (n * k * weight + m * k * act + 2.0 * m * n) / bandwidth / c["eta"] * (1.0 + c["narrow"] / n)
-    work = 2.0 * m * n * k / (peak * c["f"])
+    work = 2.0 * m * n * k / (peak * c["f"]) + c.get("unpack", 0.0) * n * k / peak
     return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + joined(c["p"], moved, work, c["serial"] * k)
 
 
@@ -103,11 +104,12 @@ def moe_seconds(
     t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP). padded: the pairs that the
     matrix products compute, every expert's tokens rounded up to a tile (tiled_pairs); as many as `pairs` if not
     given. c: t0, eta, f, p, per_expert [s], shuffle (passes), narrow and, optional, wide [columns]: what a narrow
-    expert costs in bandwidth and in FLOP/s.
+    expert costs in bandwidth and in FLOP/s; unpack as in gemm_seconds.
     """
     params = matrices * hidden * inter
     moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
     work = 2.0 * params * (pairs if padded is None else padded) / (peak * c["f"]) * (1.0 + c.get("wide", 0.0) / inter)
+    work = work + c.get("unpack", 0.0) * params * touched / peak
     shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 

@@ -84,9 +84,15 @@ def test_tables_that_serve_cover_the_formats_that_are_served():
 
 
 def test_a_device_of_another_class_scales_its_own_way():
-    here, there = (constants.prior_rows([g], ["vllm"]) for g in ("hopper", "cdna3"))
-    scale = constants.priors()["generations"]["cdna3"]["scale"]["moe.eta"]
-    assert there["moe.eta"] == pytest.approx(here["moe.eta"] * scale)
+    here, there = (constants.prior_rows([g], ["tgi"]) for g in ("hopper", "cdna3"))
+    scale = constants.priors()["generations"]["cdna3"]["scale"]["gemm.eta"]
+    assert there["gemm.eta"] == pytest.approx(here["gemm.eta"] * scale)
+
+
+def test_an_engine_moves_on_a_class_of_its_own_beyond_the_class():
+    plain, vllm = (constants.prior_rows(["cdna3"], [e])["gemm.eta"] for e in ("tgi", "vllm"))
+    factors = constants.by_format(constants.priors()["engines"]["vllm"]["on"]["cdna3"]["gemm.eta"])
+    assert vllm == pytest.approx(plain * factors)
 
 
 def test_speculation_counts_what_is_accepted():

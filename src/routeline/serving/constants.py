@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -48,9 +49,27 @@ def link_rate(device: Device, tp: Any) -> np.ndarray:
     return np.full(tp.shape, rate)
 
 
+def link_factors(link_class: str) -> dict[str, float]:
+    """Factors of a class of link on the constants of collectives, NVLink's being 1 [-]."""
+    known = priors()["links"]
+    spec = {} if link_class in ("nvlink", "") else known.get(link_class, known["other"])
+    return {name: value for name, value in spec.items() if name.startswith("comm.")}
+
+
 def link_start(link_class: str) -> float:
     """Start-up of collectives on a class of link over NVLink's [-]; a guess off NVLink and xGMI."""
-    return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
+    return link_factors(link_class).get("comm.ar_start", 1.0)
+
+
+def older(engine: str, version: str, kind: str) -> dict[str, Any]:
+    """Factors of an engine's old versions on a class of devices, {} where the version is not old or not given."""
+    number = re.match(r"v?(\d+)\.(\d+)", version.strip().lower())
+    found: dict[str, Any] = {}
+    for v in priors()["versions"] if number and kind != base(kind) else ():
+        early = (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split(".")))
+        if v["engine"] == engine and early and v.get("class", kind) == kind:
+            found = v["scale"]
+    return found
 
 
 REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
@@ -81,7 +100,7 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
     def own(gen: str, engine: str, name: str, value: np.ndarray) -> np.ndarray:
         """The value of an engine's own kernels where they were measured, else the class's."""
-        if not name.startswith("moe.") or value.ndim == 0:
+        if not name.startswith("moe.") or value.ndim == 0 or name == "moe.unpack":
             return value
         return np.where(np.isnan(found := experts(base(gen), engine, name[4:])), value, found)
 
@@ -92,7 +111,7 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
         rows = []
         for gen in kinds:
             spec = data["generations"].get(gen, data["generations"]["other"])
-            value = by_format(c.get(spec.get("like", gen), c.get("value")))
+            value = by_format(spec.get("set", {}).get(c["name"], c.get(spec.get("like", gen), c.get("value"))))
             rows.append([own(gen, b, c["name"], value) * by_format(spec.get("scale", {}).get(c["name"], 1.0))
                          for b in brands])  # fmt: skip
         values = np.array(rows)[index, brand]
@@ -102,9 +121,13 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
 
 
 def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
-    """Factor of an engine on a prior: a number, or one per format; `on` names device classes with another one."""
+    """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels,
+    `elsewhere` stands in on device classes without kernel tables `but` some, `on` on the device classes it names."""
     spec = data["engines"].get(engine, {})
-    found = spec.get("on", {}).get(generation, {}).get(name, spec.get(name, 1.0))
+    spec = data["engines"].get(spec.get("as"), {}) | spec
+    away = spec.get("elsewhere", {}) if base(generation) != generation else {}
+    away = {} if generation in away.get("but", ()) else away
+    found = spec.get("on", {}).get(generation, {}).get(name, away.get(name, spec.get(name, 1.0)))
     return by_format(found) if axes > 1 and np.ndim(found) else [found] * len(CODES) if axes > 1 else found
 
 
