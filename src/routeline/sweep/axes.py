@@ -88,6 +88,9 @@ AXES: dict[str, Kind] = {
     "vocab": _shape("vocabulary", 1, 1e8, "count"),
 }  # fmt: skip
 
+MOST = 10**7
+"""Values an axis may hold."""
+
 SHAPES = (*(n for n, k in AXES.items() if k.role == "shape"), "attention")
 NUMBERS = tuple(n for n, k in AXES.items() if k.role == "number")
 
@@ -136,6 +139,8 @@ def make(name: str, given: Any) -> Axis:
     raw = _spread(plain, kind, given) if isinstance(given, Mapping) else given
     if isinstance(raw, (str, int, float)) or not isinstance(raw, (Sequence, np.ndarray)):
         raw = [raw]
+    if len(raw) > MOST:
+        raise RoutelineError(f"axis {name} holds {len(raw):,} values, over {MOST:,}; thin it out")
     values = tuple(_value(plain, kind, v) for v in raw)
     if not values:
         raise RoutelineError(f"axis {name} is empty; give at least one value")
@@ -192,6 +197,8 @@ def _spread(name: str, kind: Kind, given: Mapping[str, Any]) -> Any:
         if key not in known:
             raise UnknownName(f"key of axis {name}", key, known)
     if "values" in given:
+        if len(given) > 1:
+            raise RoutelineError(f"axis {name}: values stand alone; leave {', '.join(set(given) - {'values'})} out")
         return given["values"]
     if kind.role == "name" and kind.unit == "":
         raise RoutelineError(f"axis {name} takes a list of names, not a range")
@@ -207,11 +214,14 @@ def _spread(name: str, kind: Kind, given: Mapping[str, Any]) -> Any:
         step = _as_number(name, kind, given["step"])
         if step <= 0 or scale == "log":
             raise RoutelineError(f"axis {name}: step must be positive and goes with scale = linear")
-        points: Any = low + step * np.arange(math.floor((high - low) / step * (1 + 1e-12)) + 1)
+        many = (high - low) / step * (1 + 1e-12) + 1
+        if many > MOST:
+            raise RoutelineError(f"axis {name}: a step of {step:g} makes {many:.3g} values, over {MOST:,}; widen it")
+        points: Any = low + step * np.arange(math.floor(many))
     else:
         n = given["n"]
-        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 10**7:
-            raise RoutelineError(f"axis {name}: n must be a whole number from 1 to 10,000,000, not {shorten(n)}")
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST:
+            raise RoutelineError(f"axis {name}: n must be a whole number from 1 to {MOST:,}, not {shorten(n)}")
         if scale == "log" and low <= 0:
             raise RoutelineError(f"axis {name}: a log range starts above 0, not at {low:g}")
         points = np.geomspace(low, high, n) if scale == "log" else np.linspace(low, high, n)
