@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import RoutelineError, shorten
+from . import identity
+from .grid import Space
 from .outputs import OUTPUTS
-from .space import Space
 
 MANIFEST, DONE, BLOCKS, LOCK = "run.json", "done.json", "blocks", ".lock"
 TEMPORARY = ".tmp-"
@@ -152,7 +153,7 @@ class Folder:
     def manifest(self) -> dict[str, Any]:
         space = self.space
         return {
-            "digest": space.digest, "run": space.describe(), "points": space.points, "blocks": space.blocks,
+            "digest": space.digest, "run": identity.describe(space), "points": space.points, "blocks": space.blocks,
             "order": [a.name for a in (*space.looped, *space.numeric)], "columns": column_notes(space),
             "assumptions": assumptions(space),
         }  # fmt: skip
