@@ -37,6 +37,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import connect
 
+BOX = 'input[aria-label^="q, "]'
+"""The field that the measurement in a browser types into."""
 CHANGES = {"model": "selectbox", "device": "selectbox", "count": "selectbox", "context": "slider",
            "weights": "selectbox", "picked": "button_group"}  # fmt: skip
 
@@ -249,7 +251,11 @@ def one_browser(updates: int = 12) -> dict:
     try:
         driver.get(f"http://127.0.0.1:{port}/")
         driver.set_script_timeout(30)
-        time.sleep(6)
+        for _ in range(100):
+            time.sleep(0.3)
+            if driver.find_elements("css selector", BOX):
+                break
+        time.sleep(4)
         # The clock starts at the Enter that ends an input of q and stops when the verdict's sentence has changed.
         driver.execute_script("""
           const area = document.querySelector('[data-testid="stMain"]');
@@ -262,7 +268,7 @@ def one_browser(updates: int = 12) -> dict:
         """)
         times = []
         for i in range(updates):
-            box = driver.find_element("css selector", 'input[aria-label="q"]')
+            box = driver.find_element("css selector", BOX)
             driver.execute_script("window.t0 = window.t1 = 0")
             box.send_keys(Keys.CONTROL, "a")
             box.send_keys(f"{2 + 0.1 * i:.1f}", Keys.ENTER)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from handmade import deepseek_v3, llama_70b
 from routeline import breakeven, layouts, side
 from routeline.compare import compare
-from routeline.devices import parse_devices
+from routeline.devices import make_cluster, parse_devices
 from routeline.errors import RoutelineError
 from routeline.scenario import Scenario
 
@@ -36,7 +36,7 @@ def run(devices="8xMI300X", scenario=PAPER, q=2.0, model=MODEL, **more):
 
 @pytest.mark.parametrize(("q", "tokens"), [(2.0, 2.92), (4.5, 8.32)])
 def test_the_break_even_batch_of_deepseek(q, tokens):
-    """model.md section 6: DeepSeek-V3 FP8 pooled; the MoE reads less below, more above."""
+    """docs/physics.md section 6: DeepSeek-V3 FP8 pooled; the MoE reads less below, more above."""
     found = breakeven.break_evens(run(q=q), ["batch"])["batch"][0]
     assert (found.form, found.layout) == ("finite batch", "pooled")
     assert [c.above for c in found.crossings] == ["dense"]
@@ -115,8 +115,8 @@ def test_request_break_evens_frame_the_worked_request():
 
 def test_clusters_too_small_are_named():
     (found,) = breakeven.break_evens(run("8xH200", Ideal(context=8192.0, weights="fp8")), ["devices"])["devices"]
-    assert found.feasible[0] == 8
-    assert "MoE needs 8" in found.note
+    assert found.feasible[0] == 6
+    assert "MoE needs 6, dense 1; sizes tried: 1, 2, 4, 6, 8" in found.note
 
 
 def test_no_crossing_says_who_leads_and_where_nothing_fits_says_so():
@@ -202,3 +202,24 @@ def test_the_standard_shape_has_a_break_even_in_q_too(layout):
         assert (below > 1) != (above > 1)
     if not found.crossings:
         assert found.leader == ("dense" if answer.throughput_ratio > 1 else "moe")
+
+
+def test_a_model_against_itself_is_a_tie_on_every_number_of_devices():
+    answer = run("8xH100", Ideal(context=8192.0), q=1.0, model=llama_70b())
+    (found,) = breakeven.break_evens(answer, ["devices"])["devices"]
+    assert (found.crossings, found.leader) == ((), "tie")
+    assert found.why_none() == "none in range: a tie throughout"
+
+
+@pytest.mark.parametrize("layout", ["auto", "pooled", "tp1"])
+@pytest.mark.parametrize("devices", ["2xRTX 5090", "1xL40S", "2x2xL40S", "2x4xH100", "3x8xH100"])
+def test_clusters_named_and_tried_can_be_written(devices, layout):
+    """Cards without a link of their own share a server of eight: 26 of them are no cluster, 24 and 32 are."""
+    answer = run(devices, Ideal(context=4096.0, layout=layout))
+    for one in (answer.moe, answer.dense):
+        needed = make_cluster(answer.cluster.device, one.devices_needed)
+        assert needed.count == one.devices_needed
+    sizes = breakeven.sizes(answer)
+    assert [make_cluster(answer.cluster.device, n).count for n in sizes if n != answer.cluster.count]
+    (found,) = breakeven.break_evens(answer, ["devices"])["devices"]
+    assert found.high == max(sizes)

@@ -312,7 +312,7 @@ def test_admissible_batch_floors_per_rank():
 
 
 def test_tp8_of_the_acceptance_case_does_not_fit():
-    """64 sequences of 128k, latent cache replicated: 379 GB a device (model.md section 4)."""
+    """64 sequences of 128k, latent cache replicated: 379 GB a device (docs/physics.md section 4)."""
     held = memory.weights_per_device(FP8, TP8) + 64 * memory.cache_per_device(FP8, TP8, Workload(context=131072.0))
     assert held == pytest.approx(379e9, rel=0.002)
 

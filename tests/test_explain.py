@@ -8,6 +8,7 @@ import pytest
 
 from handmade import deepseek_v3, llama_70b
 from routeline import explain
+from routeline.answer.citations import citations
 from routeline.compare import compare
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
@@ -115,3 +116,26 @@ def test_unknown_keys_and_absent_numbers_are_refused():
         with pytest.raises(RoutelineError, match="does not fit"):
             explain.explain(tiny, key)
     assert explain.explain(tiny, "moe.capacity").value > 0
+
+
+def test_hardware_figures_are_those_used_with_their_own_kind_and_source():
+    """Start-up times of links are guesses and said so; a pool has no links; int8 is never computed in here."""
+    wide = run("2x8xH200", Ideal(context=8192.0, weights="fp8", layout="tp8,dp2,ep16"))
+    stated = {a.name: a for a in wide.assumptions}
+    assert (stated["link.hop"].value, stated["link.hop"].unit, stated["link.hop"].kind) == (1e-6, "s", "guess")
+    assert {"device.link", "device.nic", "nic.hop", "device.peak.fp8", "device.peak.bf16"} <= set(stated)
+    assert "device.peak.int8" not in stated
+    pooled = {a.name for a in CASES["paper"].assumptions}
+    assert not pooled & {"device.link", "device.nic", "link.hop", "nic.hop", "device.peak.fp8"}
+    traced = explain.explain(wide, "moe.parts.communication").inputs
+    for name in ("link", "nic", "link_hop", "nic_hop"):
+        plain = name.replace("_", ".") if "hop" in name else f"device.{name}"
+        assert (traced[name].value, traced[name].kind, traced[name].source) == (
+            stated[plain].value, stated[plain].kind, stated[plain].source,
+        )  # fmt: skip
+    measured = run("8xH200", Scenario(context=8192.0, weights="fp8"))
+    leaves = [t for t in walk(explain.explain(measured, "moe.step_time_s")) if t.unit in ("B/s", "FLOP/s")]
+    assert {t.source for t in leaves if not t.inputs} == {stated["device.bandwidth"].source}
+    cited = citations(wide)
+    assert [x.url for x in cited if "link.hop" in x.used_for] == [""]
+    assert not [x for x in cited if "int8" in x.used_for]

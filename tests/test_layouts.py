@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -180,3 +181,62 @@ def test_auto_is_never_slower_than_any_written_layout():
         answer = compare(deepseek_v3(), cluster, replace(scenario, layout=text), q=2.0)
         if answer.moe.point is not None:
             assert answer.moe.point.rate <= best * (1 + 1e-12), text
+
+
+def every_legal_layout(counted, devices, node, redundant=0.0):
+    """All widths that the grammar and the rules allow, found by trying: not by the code under test."""
+    divisors = [d for d in range(1, devices + 1) if devices % d == 0]
+    moe = bool(counted.moe_layers)
+    for tp, pp, dp in product(divisors, repeat=3):
+        if tp > node or devices % (tp * pp * dp) or (dp > 1 and not moe):
+            continue
+        for ep, cp in product([d for d in divisors if tp * dp % d == 0], [d for d in divisors if tp % d == 0]):
+            widths = {"tp": tp, "dp": dp, "ep": ep if moe else 1, "moe_tp": tp * dp // (ep if moe else 1), "pp": pp,
+                      "cp": cp, "replicas": devices // (tp * pp * dp)}  # fmt: skip
+            layout = Layout(**{k: float(v) for k, v in widths.items()})
+            layers = sum(g.count for g in counted.model.layers)
+            if -(-layers // pp) * pp > 1.05 * layers:
+                continue  # stages too unlike: `auto` leaves them out on purpose
+            try:
+                layouts.check(layout, counted, devices, redundant)
+            except RoutelineError:
+                continue
+            yield layout
+
+
+@pytest.mark.parametrize(
+    ("model", "devices", "weights", "redundant"),
+    [
+        (deepseek_v3, "8xH200", "fp8", 0.0),
+        (deepseek_v3, "3x8xH100", "bf16", 0.0),  # three nodes are three stages: no power of two holds it
+        (deepseek_v3, "6xH200", "fp8", 0.0),
+        (deepseek_v3, "3x8xH200", "fp8", 32.0),
+        (small_moe, "6xL40S", "bf16", 0.0),
+        (llama_70b, "6xH100", "bf16", 0.0),
+    ],
+)
+def test_auto_finds_the_best_of_all_legal_layouts(model, devices, weights, redundant):
+    scenario = Ideal(context=8192.0, weights=weights, redundant=redundant)
+    cluster = parse_devices(devices)
+    answer = compare(model(), cluster, scenario, q=2.0 if model is not llama_70b else 1.0)
+    for one in (answer.moe, answer.dense):
+        spare = redundant if one.counted.moe_layers else 0.0
+        legal = every_legal_layout(one.counted, cluster.count, cluster.node, spare)
+        found = [p.rate for x in legal if (p := side.at_max(one.counted, answer.ground, x)) is not None]
+        assert one.fits
+        assert one.largest.rate == pytest.approx(max(found), rel=1e-12)
+
+
+def test_auto_uses_the_spare_slots_it_was_given():
+    """288 slots divide over 36 or 72 devices where 256 experts stop at 8: wide expert parallelism pays on a rack."""
+    cluster, scenario = parse_devices("72xGB200"), Ideal(context=8192.0)
+    narrow = compare(deepseek_v3(), cluster, scenario, q=2.0).moe.point
+    spare = compare(deepseek_v3(), cluster, replace(scenario, redundant=32.0), q=2.0).moe.point
+    assert narrow.layout.ep <= 8 < spare.layout.ep
+    assert spare.rate > 1.1 * narrow.rate
+
+
+def test_auto_cuts_layers_into_stages_nearly_alike():
+    for counted, layers in ((V3, 61), (LLAMA, 80)):
+        for pp in np.unique(layouts.candidates(counted, 48, 8).pp):
+            assert -(-layers // pp) * pp <= 1.05 * layers

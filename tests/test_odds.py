@@ -10,7 +10,7 @@ from routeline import quality
 from routeline.compare import compare
 from routeline.devices import parse_devices
 from routeline.odds import odds, ratios_at
-from routeline.resolve import number, q_of, subject
+from routeline.resolve import ask, number, q_of, subject
 from routeline.scenario import Scenario
 
 MODEL = deepseek_v3()
@@ -62,7 +62,7 @@ def test_probabilities_follow_the_evidence():
 
 
 def test_break_even_in_q_is_the_worked_one():
-    """Pooled FP8: q = 2 -> T* = 2.92 and q = 4.5 -> 8.32 tokens (model.md section 6), read backwards."""
+    """Pooled FP8: q = 2 -> T* = 2.92 and q = 4.5 -> 8.32 tokens (docs/physics.md section 6), read backwards."""
     for batch, q in ((2.92, 2.0), (8.32, 4.5)):
         touched = 256 * (1 - (31 / 32) ** batch)
         fixed, routed, table = 16.19e9, 653.91e9, 0.93e9
@@ -117,3 +117,24 @@ def test_an_uncertain_verdict_names_the_q_where_it_turns_or_where_no_answer_is_l
             assert found.p_unfit[ratio] == pytest.approx(1.0 - float(base.q_evidence.cdf(stop)), abs=1e-9)
             if not turns:
                 assert above == pytest.approx(float(base.q_evidence.cdf(stop)), abs=1e-9)
+
+
+@pytest.mark.parametrize("devices", ["6xH200", "8xH200"])
+def test_a_standard_match_of_many_sizes_is_laid_out_as_each_size_alone(devices):
+    """Its heads change with q: 3 of 6 devices divide 48 heads and not 56. Scanning crashed there."""
+    answer = ask("Qwen3-235B-A22B-FP8", devices, context="32k", dense="standard", tier="ideal")
+    sizes = np.array([0.5, 1.0, 1.7, 2.0, 3.3, 5.0, 8.0])
+    scanned = ratios_at(answer, sizes)
+    for i, q in enumerate(sizes):
+        alone = ask("Qwen3-235B-A22B-FP8", devices, context="32k", dense="standard", tier="ideal", q=float(q))
+        assert scanned["max_batch"][i] == pytest.approx(alone.throughput_ratio, rel=1e-9)
+
+
+def test_a_gap_without_an_answer_between_two_leads_is_a_flip_at_a_number():
+    """Standard matches round their width: a q between two that fit may not fit. The flip was nan once."""
+    answer = ask("Nemotron-3-Nano-30B-A3B", "4xL40S", cache="fp8", utilisation=0.5, dense="standard", q="1.5..4",
+                 tier="ideal", routing="balanced")  # fmt: skip
+    found = odds(answer)
+    assert all(np.isfinite(f.q) for f in found.flips)
+    for name, share in found.p_above.items():
+        assert share is None or 0 <= share <= 1 - found.p_unfit[name] + 1e-12

@@ -67,6 +67,79 @@ def test_the_command_gives_the_answer_again(answer):
     assert replace(again.scenario, q=float(again.scenario.q)) == answer.scenario
 
 
+def test_a_model_of_ones_own_is_named_so_that_the_command_finds_it(tmp_path):
+    import json
+
+    from routeline.cli import run
+    from routeline.models import FOLDER, _read_json
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(_read_json(f"{FOLDER}/Mixtral-8x7B.json")["config"]))
+    mine = routeline.ask(str(folder), "2xH100", context="8k", q=2, tier="ideal")
+    assert shlex.split(report.command_of(mine))[2] == str(folder / "config.json")
+    typed = [str(folder), "--devices", "2xH100", "--q", "2", "--tier", "ideal", "--charts", "memory"]
+    place = tmp_path / "a.md"
+    assert run(["report", *typed, "-o", str(place)]) == 0
+    said = next(line for line in place.read_text().splitlines() if line.startswith("routeline report"))
+    words = shlex.split(said)
+    assert words[:5] == ["routeline", "report", str(folder), "--devices", "2xH100"]
+    assert words[-2:] == ["--charts", "memory"]
+    uploaded = replace(mine, model=replace(mine.model, source="uploaded"))
+    assert report.command_of(uploaded).split()[2] == "./config.json"
+
+
+@pytest.mark.parametrize(
+    ("given", "winner"),
+    [({"context": "1k", "weights": "fp8", "q": 4.5}, "moe"), ({"context": "128k", "q": 2}, "dense"),
+     ({"context": "128k", "q": 2, "batch": 1}, "moe")],
+)  # fmt: skip
+def test_the_report_is_dressed_for_whoever_the_sentence_says_wins(given, winner):
+    found = routeline.ask("DeepSeek-V3", "8xH200", tier="ideal", **given)
+    made = report.document(found, charts=("memory",))
+    assert made.standing.winner == winner
+    text = report.as_html(made)
+    assert f'<p class="verdict {winner}"><strong>' in text
+    assert made.verdict.startswith({"moe": "MoE wins", "dense": "Dense wins"}[winner])
+    plain = re.sub("<[^>]*>", "", text.split('<p class="verdict')[1].split("</p>")[0].split(">", 1)[1])
+    assert plain == report.escape(made.verdict)  # the sentence is whole, in one paragraph
+    assert made.glance[0][1] == f"{made.standing.lead.ratio:#.3g}"
+
+
+def test_every_rule_is_in_the_table_and_says_who_serves_more_under_it(answer):
+    made = report.document(answer, charts=("memory",))
+    head, rows = made.ratios
+    assert "why there is none" not in head  # a column of dashes says nothing
+    assert [r[2] for r in rows] == [f"{r.value:.2f}" for r in answer.ratios.values()]
+    for row, ratio in zip(rows, answer.ratios.values(), strict=True):
+        if abs(ratio.value - 1) <= 0.02:
+            assert row[1] == "neither"
+            continue
+        side, factor = row[1].split(", ")
+        assert side == ("dense" if ratio.value > 1 else "MoE")
+        assert float(factor[:-1]) == pytest.approx(max(ratio.value, 1 / ratio.value), abs=0.006)
+    free = report.document(routeline.ask("DeepSeek-V3", "8xH200", context="8k", q=2, tier="ideal"), charts=("memory",))
+    assert "an example" in free.ratios[1][-1][0]
+    unfit = report.document(routeline.ask("Switch-C", "8xH200", context=512, tier="ideal"), charts=("memory",))
+    assert unfit.ratios[1] == []
+    assert unfit.standing.winner == "moe_infeasible"
+    assert "rule by rule" not in report.as_html(unfit)
+    assert ("MoE", "does not fit", "needs 32 devices") in unfit.glance
+
+
+def test_captions_are_text_and_the_pictures_do_not_repeat_them(answer):
+    import base64
+
+    made = report.document(answer, charts=("memory", "map"))
+    text = report.as_html(made)
+    for figure in made.figures:
+        assert f"<h3>{report.escape(figure.title)}</h3>" in text
+        assert f"<figcaption>{report.escape(figure.caption)}</figcaption>" in text
+    image = base64.b64decode(re.search(r'src="data:image/svg\+xml;base64,([^"]+)"', text)[1]).decode()
+    assert "usable memory" not in image
+    assert "GB per device" in image
+
+
 def test_a_notebook_shows_the_answer_and_its_charts(answer):
     shown = answer._repr_html_()
     assert f"{answer.throughput_ratio:.2f}" in shown

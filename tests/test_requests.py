@@ -30,7 +30,7 @@ def run(devices, scenario, q=2.0, model=MODEL, **more):
 
 @pytest.mark.parametrize(("q", "request_", "decode"), [(2.0, 0.99, 4.53), (4.5, 0.71, 3.87)])
 def test_prefill_turns_the_verdict_at_128k_in_1k_out(q, request_, decode):
-    """model.md section 6, on 8xMI300X BF16, .95 marketed, pooled, peak compute."""
+    """docs/physics.md section 6, on 8xMI300X BF16, .95 marketed, pooled, peak compute."""
     answer = run("8xMI300X", PAPER, q)
     assert answer.throughput_ratio == pytest.approx(decode, abs=0.005)
     ratio = answer.ratios["request"]

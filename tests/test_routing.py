@@ -120,7 +120,7 @@ def test_redundant_experts_level_the_load_as_simulated(exponent, ranks, spare, t
 
 
 def test_the_figures_of_the_model():
-    """model.md section 2: T = 64, E = 256, k = 8: zipf 1.2 128, uniform 222, balanced 256; worst rank 30.3 of 32."""
+    """docs/physics.md section 2, T = 64, E = 256, k = 8: zipf 1.2 128, uniform 222, balanced 256; worst rank 30.3."""
     assert routing.experts_touched(zipf(1.2), *V3, 64.0) == pytest.approx(128, abs=1)
     assert routing.experts_touched(UNIFORM, *V3, 64.0) == pytest.approx(222.44, abs=0.005)
     assert routing.experts_touched(BALANCED, *V3, 64.0) == 256
@@ -175,7 +175,7 @@ def test_a_dense_layer_is_one_expert():
 
 
 def test_fragmentation_of_deepseek():
-    """model.md section 3: 2.30 tokens per fetched expert and phi = 27.8 at T = 64; 31.5 at 128."""
+    """docs/physics.md section 3: 2.30 tokens per fetched expert and phi = 27.8 at T = 64; 31.5 at 128."""
     touched = routing.experts_touched(UNIFORM, *V3, np.array([64.0, 128.0]))
     assert routing.fragmentation(touched, 8.0) == pytest.approx([27.8, 31.45], abs=0.05)
     assert routing.tokens_per_expert(64.0, 8.0, touched[0]) == pytest.approx(2.30, abs=0.005)

@@ -8,6 +8,7 @@ picture cannot disagree. `--silicon` adds the pictures that need the extra of th
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ SETTING = {"context": "32k"}
 MODEL, DEVICES = "DeepSeek-V3", "8xH200"
 DENSE = ("map", "claim-a", "tpot", "ttft")
 """Pictures of thousands of marks: smaller as PNG."""
+SILICON = ("tpot", "ttft", "penalty")
+"""Pictures that need the extra of that name."""
 
 
 def command(name: str) -> str:
@@ -69,9 +72,9 @@ def page(drawn: list[tuple[str, Figure, str]]) -> str:
         "# Gallery",
         "",
         "Every chart that Routeline draws, from real runs: `make figures` makes this page and its pictures anew. "
-        "Blue is "
-        "the dense model, vermilion the MoE, in every chart; what colour says is said again by shape, dash or label. "
-        "Captions inside the pictures carry the assumptions.",
+        "Blue is the dense model, vermilion the MoE, in every chart and nothing else; what colour says is said again "
+        "by shape, dash or label. Captions inside the pictures carry the assumptions; black on a map is R = 1, hatched "
+        "what does not fit.",
         "",
     ]
     for file, figure, how in drawn:
@@ -98,16 +101,13 @@ def main(asked: list[str]) -> None:
 
 
 def _kept() -> list[tuple[str, Figure, str]]:
-    """Pictures from an earlier run with --silicon stay in the gallery."""
-    titles = {
-        "tpot": ("png", "Predicted against measured: time per output token", "routeline validate --plot tpot=tpot.png"),
-        "ttft": ("png", "Predicted against measured: time to first token", "routeline validate --plot ttft=ttft.png"),
-        "penalty": ("svg", "The reuse penalty on silicon", "routeline validate penalty --plot penalty.svg"),
-    }
+    """Pictures from an earlier run with --silicon stay in the gallery, in the words they had."""
+    known = (HERE.parent / "gallery.md").read_text()
+    entry = re.compile(r"^## (.*)\n\n!\[(.*)\]\(figures/((\w+)\.\w+)\)\n\n`(.*)`$", re.MULTILINE)
     return [
-        (f"{n}.{e}", Figure(name=n, title=t, caption="", alt=t, panels=()), how)
-        for n, (e, t, how) in titles.items()
-        if (HERE / f"{n}.{e}").exists()
+        (file, Figure(name=name, title=title, caption="", alt=alt, panels=()), how)
+        for title, alt, file, name, how in entry.findall(known)
+        if name in SILICON and (HERE / file).exists()
     ]
 
 

@@ -1,7 +1,7 @@
 """Where the verdict turns: every value of a variable at which one side overtakes the other.
 
 Found by a scan of the range and multi-section of each bracket, all points in one vectorised call. Every
-result names its form (static, finite batch, end to end: model.md section 6), tier and layout, and says
+result names its form (static, finite batch, end to end: docs/physics.md section 6), tier and layout, and says
 which side leads where nothing crosses. Works on a finished Comparison; nothing here runs unless asked.
 """
 
@@ -30,6 +30,8 @@ SECTIONS, ROUNDS = 16, 3
 CONTEXTS = (256.0, 2.0**20)
 UTILISATIONS = (0.3, 1.0)
 LARGEST_Q = 64.0
+ABOVE = 1.01
+"""Break-evens over q start a hair above the smallest that the dense shape can take [-]."""
 VARIABLES = ("batch", "context", "q", "utilisation", "output", "prefix_hit", "devices")
 
 
@@ -106,13 +108,11 @@ def crossings(
     if not np.any(known):
         return (), None, ""
     feasible = (float(x[known][0]), float(x[known][-1]))
-    sign = np.where(np.abs(y - 1.0) <= 1e-12, 0.0, np.sign(y - 1.0))
+    sign = _signs(y)
     decided = [i for i in range(len(x)) if known[i] and sign[i] != 0]
-    if not decided:
-        return (), feasible, "tie"
     brackets = [(i, j) for i, j in pairwise(decided) if sign[i] != sign[j] and np.all(known[i : j + 1])]
     if not brackets:
-        return (), feasible, _leader(sign[decided[0]]) if len({sign[i] for i in decided}) == 1 else ""
+        return (), feasible, _throughout(sign[known])
     a, b = (np.array([x[p[k]] for p in brackets]) for k in (0, 1))
     first = np.array([sign[i] for i, _ in brackets])
     share = np.arange(0, SECTIONS + 2) / (SECTIONS + 1.0)
@@ -134,8 +134,20 @@ def crossings(
     )  # fmt: skip
 
 
+def _signs(ratio: np.ndarray) -> np.ndarray:
+    """1 where the dense side is ahead, -1 where the MoE is, 0 where they are equal (or there is no ratio)."""
+    away = np.nan_to_num(ratio - 1.0)
+    return np.where(np.abs(away) <= 1e-12, 0.0, np.sign(away))
+
+
 def _leader(sign: float) -> str:
     return "dense" if sign > 0 else "moe"
+
+
+def _throughout(signs: np.ndarray) -> str:
+    """Who leads wherever the ratio has a value: 'tie' where nobody does, '' where both do."""
+    ahead = {float(s) for s in signs} - {0.0}
+    return "tie" if not ahead else _leader(ahead.pop()) if len(ahead) == 1 else ""
 
 
 def weights_read(counted: Counted, layout: Layout, tokens: Any, routed: Routing, *, worst: bool = False) -> Any:
@@ -298,7 +310,7 @@ def _utilisation(c: Comparison) -> tuple[BreakEven, ...]:
 
 
 def _q(c: Comparison) -> tuple[BreakEven, ...]:
-    from .dense import SHAPES
+    from .dense import SHAPES, smallest_q
 
     top = max(LARGEST_Q, 1.0 / c.s)
     static = BreakEven(
@@ -312,28 +324,13 @@ def _q(c: Comparison) -> tuple[BreakEven, ...]:
         return (static, _nowhere(c, "q", "-", c.ratios["max_batch"].reason or "the MoE does not fit"))
     from .odds import ratios_at
 
-    low = smallest_q(c)
+    low = smallest_q(c.model, c.scenario.dense) * ABOVE
     alone = replace(c, ratios={"max_batch": c.ratios["max_batch"]})
 
     def f(q: np.ndarray) -> np.ndarray:
         return ratios_at(alone, q)["max_batch"]
 
     return (static, _answer(c, "q", f, low, max(LARGEST_Q, 2.0 * low), unit="-"))
-
-
-def smallest_q(c: Comparison) -> float:
-    """The smallest q the dense shape can take, a hair above where its FFN would vanish."""
-    from . import dense
-
-    low, high = 1e-3, 4.0 * max(float(c.q), 1.0)
-    for _ in range(24):
-        mid = (low * high) ** 0.5
-        try:
-            dense.matched(c.model, mid, c.scenario.dense)
-            high = mid
-        except RoutelineError:
-            low = mid
-    return high * 1.01
 
 
 def _request(c: Comparison, variable: str, low: float, high: float, log: bool, unit: str) -> tuple[BreakEven, ...]:
@@ -366,20 +363,13 @@ def _prefix_hit(c: Comparison) -> tuple[BreakEven, ...]:
 
 
 def sizes(c: Comparison) -> list[int]:
-    """Cluster sizes to try: powers of two inside a node, then doubling nodes up to 8 times the devices given."""
-    node = max(c.cluster.node, int(c.cluster.device.domain))
+    """Cluster sizes to try: powers of two inside a node, then doubling nodes up to 8 times the devices given; and the
+    smallest that holds each side."""
+    node = c.cluster.largest_node
     inside = [2**i for i in range(12) if 2**i < node] + [node]
     top = max(8 * c.cluster.count, 8 * node, *(x.devices_needed or 0 for x in (c.moe, c.dense)))
     nodes = [node * 2**i for i in range(1, 16) if node * 2**i <= top]
-    whole = {n for n in (*inside, *nodes) if n <= _largest_node(c) or n % _largest_node(c) == 0}
-    return sorted({*whole, c.cluster.count})
-
-
-def _largest_node(c: Comparison) -> int:
-    """Devices of one node: beyond it only whole nodes are built [-]."""
-    from .devices import node_limit
-
-    return int(node_limit(c.cluster.device))
+    return sorted({*inside, *nodes, c.cluster.count, *(x.devices_needed or c.cluster.count for x in (c.moe, c.dense))})
 
 
 def at_size(c: Comparison, count: int) -> tuple[side.Point | None, side.Point | None]:
@@ -395,7 +385,7 @@ def at_size(c: Comparison, count: int) -> tuple[side.Point | None, side.Point | 
             if text in ("pooled", "auto") or count == c.cluster.count:
                 choice = options(x.counted, place, c.scenario, role)
             else:
-                choice = layouts.candidates(x.counted, count, place.node)
+                choice = layouts.candidates(x.counted, count, place.node, ground.routing.redundant)
         except RoutelineError:
             points.append(None)
             continue
@@ -407,10 +397,11 @@ def _devices(c: Comparison) -> tuple[BreakEven, ...]:
     counts_ = sizes(c)
     both = [at_size(c, n) for n in counts_]
     ratio = np.array([np.nan if m is None or d is None else d.rate / m.rate for m, d in both])
+    sign = _signs(ratio)
     ok = [i for i in range(len(counts_)) if np.isfinite(ratio[i])]
     turns = tuple(
-        Crossing(value=float(counts_[j]), above=_leader(ratio[j] - 1.0))
-        for i, j in pairwise(ok) if (ratio[i] - 1.0) * (ratio[j] - 1.0) < 0
+        Crossing(value=float(counts_[j]), above=_leader(sign[j]))
+        for i, j in pairwise([i for i in ok if sign[i]]) if sign[i] != sign[j]
     )  # fmt: skip
     need = f"MoE needs {c.moe.devices_needed or 'no known number'}, dense {c.dense.devices_needed or 'no known number'}"
     text = c.scenario.layout.strip().lower()
@@ -421,7 +412,7 @@ def _devices(c: Comparison) -> tuple[BreakEven, ...]:
             variable="devices", form="end to end", ratio="max_batch", tier=c.ground.efficiency.name, layout=layout,
             unit="devices", low=float(counts_[0]), high=float(counts_[-1]), crossings=turns,
             feasible=(float(counts_[ok[0]]), float(counts_[ok[-1]])) if ok else None,
-            leader="" if turns or not ok else _leader(ratio[ok[0]] - 1.0), note=f"{need}; {tried}",
+            leader="" if turns or not ok else _throughout(sign[ok]), note=f"{need}; {tried}",
         ),
     )  # fmt: skip
 

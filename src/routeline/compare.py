@@ -7,6 +7,7 @@ resolved in routeline.resolve; text and JSON are made in routeline.answer.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import import_module
@@ -21,10 +22,7 @@ from .errors import RoutelineError
 from .hardware import Cluster, Sourced
 from .routing import Routing
 from .scenario import Efficiency, Layout, Precision, Scenario, Workload
-from .side import Ground, Point
-
-TIE = 0.02
-"""Throughput ratios within 2% of 1 are called a tie."""
+from .side import TIE, Ground, Point
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +43,7 @@ class Side:
 
     point: at the batch asked for, else at the largest admissible one; where the model does not fit None,
     or the forced point with ignore_fit. largest: at the largest admissible batch, whatever was asked.
+    reason: why it does not fit; held: these devices would hold it, in another layout or number than asked.
     """
 
     name: str
@@ -57,6 +56,7 @@ class Side:
     cache_bytes: float
     devices_needed: int | None
     reason: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def network(cluster: Cluster) -> comm.Network:
 
 
 def capacity(cluster: Cluster, scenario: Scenario) -> Any:
-    """Bytes per device for weights and cache: memory * utilisation - overhead [B] (model.md section 4)."""
+    """Bytes per device for weights and cache: memory * utilisation - overhead [B] (docs/physics.md section 4)."""
     return float(cluster.device.memory(scenario.memory)) * scenario.utilisation - scenario.overhead
 
 
@@ -215,7 +215,7 @@ def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -
     """
     text = scenario.layout.strip().lower()
     if text == "auto":
-        return layouts.candidates(counted, cluster.count, cluster.node)
+        return layouts.candidates(counted, cluster.count, cluster.node, scenario.redundant)
     layout = layouts.parse(text, cluster.count)
     if role == "dense" and not layout.pooled and not counted.moe_layers:
         layout = Layout(
@@ -236,8 +236,11 @@ def compare(
     routed: Routing | None = None,
     efficiency: Efficiency | None = None,
     q_evidence: Any = None,
+    rules: Iterable[str] = ("equal_batch", "tpot"),
 ) -> Comparison:
     """Compare `model` with its matched dense model of size q, or with `opponent` (q is then implied).
+
+    rules: what to compare under beside the largest batches; `request` follows from the scenario.
 
     Raises:
         RoutelineError: context past a model's limit, a layout that cannot run, q too small for the shape.
@@ -255,11 +258,7 @@ def compare(
     warnings = _context(model, scenario) + _context(opponent, scenario)
     moe = _side(model, cluster, scenario, ground, "moe")
     rival = _side(opponent, cluster, scenario, ground, "dense")
-    ratios = {
-        "max_batch": _at_max(moe, rival),
-        "equal_batch": _equal_batch(moe, rival, ground, scenario),
-        "tpot": _tpot(moe, rival, ground, scenario),
-    }
+    ratios = {name: rule(name, moe, rival, ground, scenario) for name in dict.fromkeys(("max_batch", *rules))}
     if scenario.input is not None or scenario.output is not None:
         warnings += _request_limits(model, opponent, scenario)
         ratios["request"] = _request(moe, rival, ground, scenario)
@@ -268,13 +267,12 @@ def compare(
     for one in (moe, rival):
         if one.fits and one.reason:
             warnings.append(f"{one.name}: {one.reason}; its numbers are for that")
-        used = one.point.layout if one.point is not None else None
-        if ground.efficiency.kernels is not None and used is not None and (used.cp > 1 or used.pp > 1):
-            warnings.append(
-                f"{one.name}: no measured deployment uses context or pipeline parallelism, so the time of layout "
-                f"{used} is extrapolated; --layout names another"
-            )
         warnings += estimate.format_warnings(one.counted, ground.rates, device, Precision(compute=scenario.compute))
+    if bold := split_layouts(ground, (moe.point, rival.point)):
+        warnings.append(
+            f"no measured deployment uses context or pipeline parallelism, so times of {' and '.join(bold)} are "
+            "extrapolated; --layout names another layout"
+        )
     warnings += list(model.warnings)
     if ground.rates.network.nic is not math.inf and cluster.count > cluster.node and scenario.layout == "auto":
         warnings.append("tensor parallelism is kept inside a node; other dimensions may cross the NICs")
@@ -287,13 +285,22 @@ def compare(
     )  # fmt: skip
 
 
-def _context(model: Model, scenario: Scenario) -> list[str]:
+def split_layouts(ground: Ground, points: Iterable[Point | None]) -> list[str]:
+    """Layouts of a calibrated answer that split context or layers, which no measured deployment does."""
+    if ground.efficiency.kernels is None:
+        return []
+    used = [p.layout for p in points if p is not None and (p.layout.cp > 1 or p.layout.pp > 1)]
+    return list(dict.fromkeys(map(str, used)))
+
+
+def _context(model: Model, scenario: Scenario, what: str = "context", flag: str = "--context") -> list[str]:
+    """Refuse (or warn of, with extend_context) more tokens than a model's limit."""
     limit = model.context_limit
     if limit is None or scenario.context <= limit:
         return []
-    text = f"context of {int(scenario.context):,} tokens is past the limit of {model.name} ({int(limit):,} tokens)"
+    text = f"{what} of {int(scenario.context):,} tokens is past the limit of {model.name} ({int(limit):,} tokens)"
     if not scenario.extend_context:
-        raise RoutelineError(f"{text}; use a shorter --context, or --extend-context to compute it all the same")
+        raise RoutelineError(f"{text}; use a shorter {flag}, or --extend-context to compute it all the same")
     return [f"{text}; computed all the same: quality there is unknown"]
 
 
@@ -315,7 +322,7 @@ def _request_limits(model: Model, opponent: Model, scenario: Scenario) -> list[s
     shape = requests.shape_of(scenario)
     assert shape is not None
     whole = replace(scenario, context=float(shape.input) + float(shape.output))
-    return _context(model, whole) + _context(opponent, whole)
+    return [text for x in (model, opponent) for text in _context(x, whole, "a request", "--input and --output")]
 
 
 def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, role: str) -> Side:
@@ -333,19 +340,28 @@ def _side(model: Model, cluster: Cluster, scenario: Scenario, ground: Ground, ro
         if scenario.ignore_fit:
             point = side.at_batch(counted, ground, choice, float(scenario.batch or 1.0), fit=False)
     whole = layouts.pooled(1)
-    node = max(cluster.node, int(cluster.device.domain))
-    need = side.devices_needed(counted, ground, node=node, pooled=scenario.layout.strip().lower() == "pooled")
-    if largest is None and need is not None and need <= cluster.count:
-        reason = (
-            f"no layout of {cluster.count} devices holds it: they do not divide its heads and experts; "
-            f"{need} of them would do"
-        )
+    pooled = scenario.layout.strip().lower() == "pooled"
+    need = side.devices_needed(counted, ground, node=cluster.largest_node, pooled=pooled)
+    held = largest is None and need is not None and need <= cluster.count
+    if held:
+        reason = _held(counted, ground, choice, cluster, int(need or 0))
     return Side(
         name=model.name, counted=counted, options=choice, fits=fits, point=point, largest=largest,
         weight_bytes=float(side.memory.weights_per_device(counted, whole)),
         cache_bytes=float(side.memory.cache_per_device(counted, whole, ground.workload)),
-        devices_needed=need, reason=reason,
+        devices_needed=need, reason=reason, held=held,
     )  # fmt: skip
+
+
+def _held(counted: Counted, ground: Ground, choice: Layout, cluster: Cluster, need: int) -> str:
+    """Why a side does not run on devices that would hold it."""
+    every = layouts.candidates(counted, cluster.count, cluster.node, ground.routing.redundant)
+    if np.ndim(choice.tp) or not np.any(np.asarray(side.max_batch(counted, ground, every)) >= 1):
+        return (
+            f"no layout of {cluster.count} devices holds it: they do not divide its heads and experts; "
+            f"{need} of them would do"
+        )
+    return f"in layout {choice} not even one sequence fits beside the weights; --layout auto holds it"
 
 
 def _again(one: Side, batch: float) -> Point | None:
@@ -362,6 +378,13 @@ def _ratio(name: str, moe: Point | None, rival: Point | None, reason: str, at: f
     if moe is None or rival is None:
         return Ratio(name=name, value=None, moe=moe, dense=rival, reason=reason, at=at)
     return Ratio(name=name, value=rival.rate / moe.rate, moe=moe, dense=rival, at=at)
+
+
+def rule(name: str, moe: Side, rival: Side, ground: Ground, scenario: Scenario) -> Ratio:
+    """R under one rule: max_batch, equal_batch or tpot."""
+    if name == "max_batch":
+        return _at_max(moe, rival)
+    return (_equal_batch if name == "equal_batch" else _tpot)(moe, rival, ground, scenario)
 
 
 def _at_max(moe: Side, rival: Side) -> Ratio:
@@ -421,6 +444,30 @@ def verdict(moe: Side, rival: Side, ratio: float | None) -> str:
     return "dense" if ratio > 1.0 else "moe"
 
 
+def hardware(
+    cluster: Cluster, scenario: Scenario, ground: Ground, moe: Side, rival: Side
+) -> Iterable[tuple[str, Any, str]]:
+    """(name, value, unit) of every figure of the devices that this answer uses: peaks only of the formats that its
+    weights and attention are computed in, links only where work is spread, start-up times where the tier has them."""
+    device, ran = cluster.device, ground.rates.computed_in
+    usable = scenario.memory == "usable" and device.memory_usable
+    yield "device.memory", device.memory_usable if usable else device.memory_marketed, "B"
+    yield "device.bandwidth", device.bandwidth, "B/s"
+    stored = {op.format for x in (moe, rival) for op in x.counted.operations} | {ground.attention_format}
+    for fmt, peak in device.peaks.items():
+        if fmt in {ran.get(f, f) for f in stored}:
+            yield f"device.peak.{fmt}", peak, "FLOP/s"
+    if scenario.layout.strip().lower() == "pooled" or cluster.count == 1:
+        return
+    starts = ground.efficiency.kernels is None and ground.efficiency.latency_scale > 0.0
+    inside, outside = (cluster.link if cluster.node > 1 else None), cluster.count > cluster.node
+    for name, link in (("link", inside), ("nic", cluster.nic if outside else None)):
+        if link is not None:
+            yield f"device.{name}", link.bandwidth, "B/s"
+            if starts:
+                yield f"{name}.hop", link.hop, "s"
+
+
 def _assumptions(
     cluster: Cluster, scenario: Scenario, ground: Ground, moe: Side, rival: Side, q: float, q_source: str
 ) -> list[Assumption]:
@@ -444,23 +491,11 @@ def _assumptions(
                 default=not given,
             )
         )
-    device = cluster.device
-
-    def hard(name: str, value: Any, unit: str) -> None:
-        if value is None:
-            return
-        kind, source = getattr(value, "kind", "derived"), getattr(value, "source", "")
-        out.append(Assumption(name=f"device.{name}", value=float(value), unit=unit, kind=kind, source=source))
-
-    basis = device.memory_usable if scenario.memory == "usable" and device.memory_usable else device.memory_marketed
-    hard("memory", basis, "B")
-    hard("bandwidth", device.bandwidth, "B/s")
-    for fmt, peak in device.peaks.items():
-        hard(f"peak.{fmt}", peak, "FLOP/s")
-    if cluster.count > 1:
-        hard("link", cluster.link.bandwidth if cluster.link else device.link, "B/s")
-    if cluster.count > cluster.node:
-        hard("nic", cluster.nic.bandwidth if cluster.nic else device.nic, "B/s")
+    out += [
+        Assumption(name=name, value=float(value), unit=unit, kind=getattr(value, "kind", "derived"),
+                   source=getattr(value, "source", ""))
+        for name, value, unit in hardware(cluster, scenario, ground, moe, rival)
+    ]  # fmt: skip
     out.append(
         Assumption(name="tier.meaning", value=ground.efficiency.name, source=ground.efficiency.source, kind="given")
     )
@@ -473,4 +508,4 @@ def _assumptions(
     return out
 
 
-__all__ = ["Assumption", "Comparison", "Ratio", "Side", "Sourced", "compare", "make_ground"]
+__all__ = ["TIE", "Assumption", "Comparison", "Ratio", "Side", "Sourced", "compare", "make_ground"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from .arch import PARTS, Layers, Model, State, Stream, Weight
 from .errors import RoutelineError
-from .launches import GEMM_PARTS, Launch, key_of, launches
+from .launches import GEMM_PARTS, Launch, key_of, launches, norms_over_heads, small_launches
 from .numeric import minimum
 from .scenario import CACHE_BITS
 
@@ -285,7 +285,8 @@ class Counted:
     """A model with everything that does not depend on devices or workload worked out once.
 
     mixers / dense_layers / moe_layers: decode layers with attention or a linear mixer / a dense FFN /
-    routed experts: what communication happens how often.
+    routed experts: what communication happens how often. small: small kernels of a step; wide_norms: mixers whose
+    query norms span the heads (routeline.launches).
     """
 
     model: Model
@@ -295,6 +296,8 @@ class Counted:
     mixers: Any
     dense_layers: Any
     moe_layers: Any
+    small: Any
+    wide_norms: Any
     experts: Any
     top_k: Any
     expert_groups: Any
@@ -328,11 +331,13 @@ def count(model: Model, cache: str = "auto", *, with_mtp: bool = False) -> Count
     experts / top_k are those of its MoE layers (1 and 1 when there are none; the group with most
     layers where several differ).
     """
-    mixers = dense = moe = 0.0
+    mixers = dense = moe = small = wide = 0.0
     shape, most = (1.0, 1.0, 1.0, 1.0), -1.0
     for group in model.layers:
         parts = {w.part for w in group.weights}
         if not group.encoder:
+            small = small + group.count * small_launches(group)
+            wide = wide + group.count * norms_over_heads(group)
             if group.streams or group.states or "attention" in parts:
                 mixers = mixers + group.count
             if "dense_ffn" in parts and "routed" not in parts:
@@ -346,5 +351,6 @@ def count(model: Model, cache: str = "auto", *, with_mtp: bool = False) -> Count
     return Counted(
         model=model, cache=resolve_cache(model, cache), operations=operations(model),
         residents=residents(model, with_mtp=with_mtp), mixers=mixers, dense_layers=dense, moe_layers=moe,
+        small=small, wide_norms=wide,
         experts=shape[0], top_k=shape[1], expert_groups=shape[2], groups_kept=shape[3],
     )  # fmt: skip

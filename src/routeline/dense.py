@@ -1,4 +1,4 @@
-"""The matched dense model: q times the MoE's active parameters, in a stated shape (model.md section 8)."""
+"""The matched dense model: q times the MoE's active parameters, in a stated shape (docs/physics.md section 8)."""
 
 from __future__ import annotations
 
@@ -47,22 +47,36 @@ def _expert_storage(moe: Model) -> tuple[float, str, int]:
     raise RoutelineError(f"{moe.name} has no FFN to widen; name a dense model with --dense")
 
 
+def smallest_q(moe: Model, shape: str = "same-attention") -> float:
+    """The q below which no dense model of this shape exists [-].
+
+    same-attention: attention, embedding and head alone; standard: one layer of the narrowest width beside its tables.
+    """
+    active = float(np.max(counts.active(moe).all))
+    if shape == "same-attention":
+        return float(np.max(_fixed(moe))) / active
+    return float(_standard_size(_NARROWEST, 1.0, _vocabulary(moe))) / active
+
+
+def _fixed(moe: Model) -> Any:
+    """Parameters that the same-attention shape keeps: everything used but the FFN [-]."""
+    out: Any = moe.embedding.params + moe.head.params
+    out = out + sum(w.params for w in moe.extra if w.part not in counts.INACTIVE)
+    for g in moe.layers:
+        out = out + g.count * sum(w.params for w in g.weights if w.part not in FFN_PARTS)
+    return out
+
+
 def _same_attention(moe: Model, q: Any) -> Model:
-    target = q * counts.active(moe).all
-    fixed: Any = moe.embedding.params + moe.head.params
-    fixed = fixed + sum(w.params for w in moe.extra if w.part not in counts.INACTIVE)
     blocks: Any = 0.0
     for g in moe.layers:
-        kept = sum(w.params for w in g.weights if w.part not in FFN_PARTS)
-        fixed = fixed + g.count * kept
         if any(w.part in FFN_PARTS for w in g.weights):
             blocks = blocks + g.count
-    per_layer = (target - fixed) / blocks
+    per_layer = (q * counts.active(moe).all - _fixed(moe)) / blocks
     if np.any(per_layer <= 0):
-        least = float(np.max(fixed / counts.active(moe).all))
         raise RoutelineError(
             f"q = {float(np.min(q)):g} is too small for the same-attention shape of {moe.name}: its attention, "
-            f"embedding and head alone need q > {least:.3g}; raise q or use --dense standard"
+            f"embedding and head alone need q > {smallest_q(moe):.3g}; raise q or use --dense standard"
         )
     bits, fmt, matrices = _expert_storage(moe)
     wide = Weight(name="mlp.ffn", part="dense_ffn", params=per_layer, bits=bits, format=fmt)
@@ -103,30 +117,40 @@ _STANDARD_FFN = 3.5
 """FFN width / hidden of Llama-3.1-70B and 8B (28672 / 8192)."""
 
 
+_NARROWEST = 8 * _STANDARD_HEAD_DIM
+"""Hidden widths are multiples of eight heads, so that tensor parallelism over a node divides them [-]."""
+
+
+def _vocabulary(moe: Model) -> Any:
+    return moe.vocab or moe.embedding.params / moe.hidden
+
+
+def _standard_layer(hidden: Any) -> Any:
+    """Parameters of one layer of the standard shape [-]."""
+    kv = _STANDARD_KV_HEADS * _STANDARD_HEAD_DIM
+    return 2.0 * hidden * hidden + 2.0 * hidden * kv + 3.0 * _STANDARD_FFN * hidden * hidden + 2.0 * hidden
+
+
+def _standard_size(hidden: Any, layers: Any, vocab: Any) -> Any:
+    """Parameters of the standard shape: input and output tables, layers, last norm [-]."""
+    return 2.0 * vocab * hidden + layers * _standard_layer(hidden) + hidden
+
+
 def _standard(moe: Model, q: Any) -> Model:
     """Llama-like: hidden = 102.4 * layers, FFN 3.5 * hidden, 8 KV heads of 128, untied vocabulary.
 
     Solved for a real-valued hidden width by bisection on the parameter count, then depth carries the
     remainder, so that the size is q * N_a exactly.
     """
-    target = np.asarray(q * counts.active(moe).all, float)
-    vocab = moe.vocab or moe.embedding.params / moe.hidden
-
-    def layer_params(hidden: Any) -> Any:
-        kv = _STANDARD_KV_HEADS * _STANDARD_HEAD_DIM
-        return 2.0 * hidden * hidden + 2.0 * hidden * kv + 3.0 * _STANDARD_FFN * hidden * hidden + 2.0 * hidden
-
-    def size(hidden: Any) -> Any:
-        return 2.0 * vocab * hidden + hidden / _STANDARD_ASPECT * layer_params(hidden) + hidden
-
+    target, vocab = np.asarray(q * counts.active(moe).all, float), _vocabulary(moe)
     low, high = np.full_like(target, 64.0), np.full_like(target, 2.0**20)
     for _ in range(60):
         mid = 0.5 * (low + high)
-        small = size(mid) < target
+        small = _standard_size(mid, mid / _STANDARD_ASPECT, vocab) < target
         low, high = np.where(small, mid, low), np.where(small, high, mid)
     head_dim = _STANDARD_HEAD_DIM
-    hidden = np.maximum(np.round(low / (8 * head_dim)), 1.0) * (8 * head_dim)
-    depth = (target - 2.0 * vocab * hidden - hidden) / layer_params(hidden)
+    hidden = np.maximum(np.round(low / _NARROWEST), 1.0) * _NARROWEST
+    depth = (target - _standard_size(hidden, 0.0, vocab)) / _standard_layer(hidden)
     if np.any(depth < 1):
         raise RoutelineError(
             f"q = {float(np.min(q)):g} gives {float(np.min(target)) / 1e9:.3g} B parameters, too few for a standard "

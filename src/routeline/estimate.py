@@ -127,7 +127,7 @@ def step(
     *,
     attention_format: str = "bf16",
 ) -> Step:
-    """Seconds of one decode step of `batch` sequences over all devices (model.md section 5).
+    """Seconds of one decode step of `batch` sequences over all devices (docs/physics.md section 5).
 
     Each replica and pipeline microbatch takes whole sequences (ceil); inside, attention ranks share
     them evenly (mean) or the fullest sets the time (efficiency.worst_rank). Per operation:
@@ -165,11 +165,16 @@ def step(
             continue
         if op.kind == "routed":
             share = layout.moe_tp * ranks
-            union = touched if _same(op, counted) else routing.experts_touched(routed, op.experts, op.top_k, tokens)
+            drawn = measured.draws(op, tokens, routed, e.kernels, rates_.computed_in)
+            union = (
+                touched
+                if drawn is tokens and _same(op, counted)
+                else routing.experts_touched(routed, op.experts, op.top_k, drawn)
+            )
             mean_b, mean_f = op.bytes * union / op.experts / share, op.flop * tokens / share
             b, f, hot = mean_b, mean_f, union / ranks
             if e.worst_rank:
-                hot = routing.worst_rank_touched(routed, op.experts, op.top_k, tokens, ranks)
+                hot = routing.worst_rank_touched(routed, op.experts, op.top_k, drawn, ranks)
                 load = routing.worst_rank_load(routed, op.experts, op.top_k, tokens, ranks)
                 b, f = op.bytes * hot / op.experts / layout.moe_tp, mean_f * load
             add(op.part, op, b, f, mean_b, mean_f, op.format)

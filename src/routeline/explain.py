@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from . import counts, memory, routing, side
+from . import counts, measured, memory, routing, side
 from .arch import Layers
 from .callable import named
 from .compare import Comparison, Side
@@ -202,7 +202,7 @@ def _active(c: Comparison, role: str, one: Side) -> Trace:
             share = group.top_k / group.experts if isinstance(group, Layers) and w.part == "routed" else 1.0
             used[w.part] = used.get(w.part, 0.0) + float(count * w.params * share)
     held = {p: _config(one, f"{p} parameters used per token", v) for p, v in used.items() if v}
-    found = total(f"{role}.active", "-", "model.md section 1: routed experts by top_k/experts", held)
+    found = total(f"{role}.active", "-", "docs/physics.md section 1: routed experts by top_k/experts", held)
     return _same(found, counts.active(one.counted.model).all)
 
 
@@ -243,7 +243,7 @@ def _weights_per_device(c: Comparison, role: str, one: Side) -> Trace:
         f"{role}.weights_per_device",
         "B",
         value,
-        "model.md section 4: tensor-parallel weights over tp, experts over moe_tp*ep, tables over tp*dp, all over pp",
+        "docs/physics.md section 4: matrices over tp, experts over moe_tp*ep, tables over tp*dp, all over pp",
         weight_bytes=_weight_bytes(c, role, one),
         layout=leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}"),
     )
@@ -257,7 +257,7 @@ def _cache_per_device(c: Comparison, role: str, one: Side) -> Trace:
         f"{role}.cache_per_device",
         "B",
         value,
-        "model.md section 4: heads split it, a latent is replicated, cp splits by position",
+        "docs/physics.md section 4: heads split it, a latent is replicated, cp splits by position",
         cache_bytes=_cache_bytes(c, role, one),
         layout=leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}"),
     )
@@ -303,33 +303,56 @@ def _tokens(c: Comparison, role: str, one: Side, p: Point) -> Trace:
 
 
 def _touched(c: Comparison, role: str, one: Side, point: Point | None = None, op: Operation | None = None) -> Trace:
-    p, shape = point or _point(one), op or one.counted
+    p = point or _point(one)
+    kernels = c.ground.efficiency.kernels
+    launched = [x for x in p.counted.operations if x.kind == "routed" and x.launches and not x.encoder]
+    shape, tokens = op or one.counted, _tokens(c, role, one, p)
+    if kernels is not None and launched:
+        shape, tokens = launched[0], _draws(c, launched[0], tokens)
     inputs: dict[str, Any] = {
         "experts": _config(one, "experts", shape.experts),
         "top_k": _config(one, "experts per token", shape.top_k),
-        "tokens": _tokens(c, role, one, p),
+        "tokens": tokens,
     }
     key, routed = f"{role}.experts_touched", c.ground.routing
-    value = routing.experts_touched(routed, shape.experts, shape.top_k, p.step.tokens)
+    value = p.step.touched if op is None else routing.experts_touched(routed, op.experts, op.top_k, p.step.tokens)
     if routed.name == "uniform":
         found = apply("touched_uniform", key, **inputs)
     else:
         found = call(
-            "routing.experts_touched", key, "experts", value, f"routing {routed.name}: model.md section 2", **inputs
+            "routing.experts_touched",
+            key,
+            "experts",
+            value,
+            f"routing {routed.name}: docs/physics.md section 2",
+            **inputs,
         )
     return _same(found, value)
 
 
+def _draws(c: Comparison, op: Operation, tokens: Trace) -> Trace:
+    """The tokens that touch experts in a tier of measured kernels (measured.draws)."""
+    constants, ran = c.ground.efficiency.kernels or {}, c.ground.rates.computed_in
+    if measured.draws(op, tokens.value, c.ground.routing, constants, ran) == tokens.value:
+        return tokens
+    held = measured.expert_constants(op, constants, ran)
+    source = f"tier {c.ground.efficiency.name}: routing fitted on measured models"
+    skew: dict[str, Any] = {n: leaf(f"moe.{n}", held[n], "-", "fitted", source) for n in ("spread", "skew")}
+    return apply("effective_tokens", "independent tokens", tokens=tokens, **skew)
+
+
 def _worst(c: Comparison, role: str, one: Side, point: Point | None = None, op: Operation | None = None) -> Trace:
     p, shape = point or _point(one), op or one.counted
-    value = routing.worst_rank_touched(c.ground.routing, shape.experts, shape.top_k, p.step.tokens, p.layout.ep)
+    touched = _touched(c, role, one, p, op)
+    tokens = touched.inputs["tokens"].value  # independent ones: what the tier reads the routing as
+    value = routing.worst_rank_touched(c.ground.routing, shape.experts, shape.top_k, tokens, p.layout.ep)
     return call(
         "routing.worst_rank_touched",
         f"{role}.worst_rank_touched",
         "experts",
         value,
         "expected maximum over expert-parallel ranks (routing.worst_rank_touched, checked by simulation)",
-        touched=_touched(c, role, one, p, op),
+        touched=touched,
         ep=_width(p.layout, "ep", p.layout.ep),
     )
 
@@ -393,7 +416,7 @@ _SIDE: dict[str, Callable[[Comparison, str, Side], Trace]] = {
 
 def _step(c: Comparison, role: str, p: Point) -> Trace:
     parts = {name: _part(c, role, p, name) for name, t in p.step.parts.items() if float(t.seconds)}
-    found = total(f"{role}.step_time_s", "s", "model.md section 5: the sum over operations", parts)
+    found = total(f"{role}.step_time_s", "s", "docs/physics.md section 5: the sum over operations", parts)
     return _same(found, p.step.seconds)
 
 

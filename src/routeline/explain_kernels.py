@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels, measured, routing
+from . import explain, kernels, measured, routing
 from .compare import Comparison
 from .counts import Operation, element_bytes, entries
 from .formulas import Trace, apply, call, leaf, total
@@ -90,17 +90,16 @@ class Walk:
         return leaf(f"{prefix}.{name}", value, UNITS.get(name, "-"), "fitted", self.source)
 
     def bandwidth(self) -> Trace:
-        value = self.ground.rates.bandwidth
-        return leaf("memory bandwidth", value, "B/s", getattr(value, "kind", "datasheet"), self.c.cluster.device.name)
+        return explain._device(self.c, "memory bandwidth", self.c.cluster.device.bandwidth, "B/s")
 
     def counted(self, name: str, value: Any, unit: str = "-") -> Trace:
         return leaf(name, value, unit, "derived", f"counted, layout {self.layout}")
 
     def shared(self, op: Operation, fmt: str) -> dict[str, Any]:
-        peak = self.ground.rates.peaks[fmt]
+        ran = self.ground.rates.computed_in.get(fmt, fmt)
         return {
             "layers": self.counted("layers", op.count), "bandwidth": self.bandwidth(),
-            "peak": leaf(f"peak for {fmt}", peak, "FLOP/s", "published", self.c.cluster.device.name),
+            "peak": explain._device(self.c, f"{ran} peak", self.c.cluster.device.peaks[ran], "FLOP/s"),
         }  # fmt: skip
 
     def picked(self, prefix: str, c: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -112,7 +111,7 @@ class Walk:
         cut, m = (self.layout.tp * self.layout.dp, self.everyone) if head else (self.layout.tp, self.local)
         out = []
         for launch in op.launches:
-            code, act = kernel_code(float(np.max(launch.bits)), self.ground.rates.computed_in[op.format])
+            code, act = kernel_code(float(np.max(launch.bits)), op.format, self.ground.rates.computed_in[op.format])
             c = chosen(self.constants, "gemm", code)
             n = float(sum(width / min(cut, ways) for width, ways in launch.cols))
             k = float(launch.k / min(cut, launch.k_ways))
@@ -153,10 +152,10 @@ class Walk:
     def experts(self, op: Operation) -> Trace:
         """The routed experts of one class of layers on the slowest rank (kernels.moe_seconds)."""
         launch, routed = op.launches[0], self.ground.routing
-        code, _ = kernel_code(float(np.max(launch.bits)), self.ground.rates.computed_in[op.format])
-        c = chosen(self.constants, "moe", code)
-        draws = kernels.effective_tokens(self.everyone, c) if routed.name == "uniform" else self.everyone
-        hot = float(routing.worst_rank_touched(routed, op.experts, op.top_k, draws, self.layout.ep))
+        ran = self.ground.rates.computed_in
+        c = measured.expert_constants(op, self.constants, ran)
+        independent = measured.draws(op, self.everyone, routed, self.constants, ran)
+        hot = float(routing.worst_rank_touched(routed, op.experts, op.top_k, independent, self.layout.ep))
         load = 1.0 + c["imbalance"] * routing.expected_max_normal(self.layout.ep)
         pairs = float(self.everyone * op.top_k / self.layout.ep * load)
         inter = float(launch.cols[0][0] / self.layout.moe_tp)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from . import estimate, explain, routing
-from .compare import Comparison, Side
+from .compare import Comparison, Side, hardware
 from .counts import Operation, element_bytes, entries
 from .formulas import Trace, apply, call, leaf
 from .memory import shards
@@ -32,7 +32,7 @@ def operation_time(c: Comparison, role: str, one: Side, p: Point, op: Operation)
             c,
             f"{ground.rates.computed_in.get(fmt, fmt)} peak",
             "FLOP/s",
-            ground.rates.peaks[fmt],
+            _peak(c, fmt),
             e.compute_fraction(op.kind, fmt),
         ),
         "fixed": leaf(
@@ -55,10 +55,12 @@ def _per_expert(c: Comparison, p: Point, op: Operation) -> float:
     return float(e.per_expert * routing.experts_touched(law, op.experts, op.top_k, tokens) / p.layout.ep)
 
 
+def _peak(c: Comparison, fmt: str) -> float:
+    """Peak rate that weights of a format are computed at, with its source [FLOP/s]."""
+    return c.cluster.device.peaks.get(c.ground.rates.computed_in.get(fmt, fmt), c.ground.rates.peaks[fmt])
+
+
 def _rate(c: Comparison, name: str, unit: str, nominal: float, fraction: float) -> Trace:
-    for value in c.cluster.device.peaks.values():
-        if float(value) == float(nominal):
-            nominal = value
     e = c.ground.efficiency
     kind = "given" if e.name in ("bandwidth", "ideal") else "fitted"
     share = leaf("fraction reached", fraction, "-", kind, f"tier {e.name}: {e.source}")
@@ -183,15 +185,11 @@ def fixed_part(c: Comparison, key: str, name: str, p: Point) -> Trace:
         return call("scheduling", key, "s", value, f"tier {e.name}: step + per_sequence * sequences", per_rank=rank)
     tokens = per_rank * ground.workload.tokens_per_sequence
     value = estimate.communication(p.counted, ground.rates, p.layout, tokens, e)
-    net = ground.rates.network
-    return call(
-        "estimate.communication",
-        key,
-        "s",
-        value,
-        "collectives of every layer: estimate.communication, routeline.comm",
-        per_rank=rank,
-        link=explain._device(c, "link", net.link, "B/s"),
-        nic=explain._device(c, "nic", net.nic, "B/s"),
-        layout=leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}"),
-    )
+    used: dict[str, Any] = {
+        name.removeprefix("device.").replace(".", "_"): explain._device(c, name, amount, unit)
+        for name, amount, unit in hardware(c.cluster, c.scenario, ground, c.moe, c.dense)
+        if name.split(".")[-1] in ("link", "nic", "hop")
+    }
+    source = "collectives of every layer: estimate.communication, routeline.comm"
+    layout = leaf("layout", str(p.layout), "", "derived", f"asked: {c.scenario.layout}")
+    return call("estimate.communication", key, "s", value, source, per_rank=rank, **used, layout=layout)

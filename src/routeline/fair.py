@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import layouts, requests, side
-from .compare import TIE, Comparison, Side, compare, verdict
+from .compare import TIE, Comparison, Side, compare, rule, verdict
 from .dense import SHAPES
 from .errors import RoutelineError
 
@@ -44,6 +44,13 @@ class Headline:
 def leads(value: float) -> str:
     """'dense', 'MoE' or 'neither' ahead at a ratio."""
     return "neither" if abs(value - 1.0) <= TIE else "dense" if value > 1.0 else "MoE"
+
+
+def lead_ratio(c: Comparison) -> str:
+    """The ratio that answers the question: at the batch or latency asked for, else at largest batches."""
+    asked = c.scenario
+    name = "equal_batch" if asked.batch is not None else "tpot" if asked.tpot is not None else "max_batch"
+    return name if c.ratios[name].value is not None else "max_batch"
 
 
 def headline(comparison: Comparison) -> Headline:
@@ -94,7 +101,7 @@ def _label(c: Comparison, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One choice changed alone: what R becomes. flips: the verdict is another one."""
+    """One choice changed alone: what R (`lead_ratio`) becomes. flips: another side leads, or does not fit."""
 
     name: str
     given: str
@@ -105,8 +112,8 @@ class Choice:
     reason: str = ""
 
 
-def again(c: Comparison, **change: Any) -> Comparison:
-    """The same question with some scenario fields changed; q, evidence and routing stay."""
+def again(c: Comparison, rule: str, **change: Any) -> Comparison:
+    """The same question with some scenario fields changed; q, evidence and routing stay. R under `rule` alone."""
     scenario = replace(c.scenario, **change)
     named = scenario.dense not in SHAPES
     kept = None if "tier" in change else c.ground.efficiency
@@ -114,7 +121,7 @@ def again(c: Comparison, **change: Any) -> Comparison:
         c.model, c.cluster, scenario, q=None if named else c.q, q_source=c.q_source,
         opponent=c.opponent if named else None,
         routed=None if {"routing", "redundant"} & set(change) else c.ground.routing, efficiency=kept,
-        q_evidence=c.q_evidence,
+        q_evidence=c.q_evidence, rules=(rule,),
     )  # fmt: skip
 
 
@@ -142,49 +149,55 @@ WITHOUT = "layout without cp/pp"
 def without_split(one: Side, c: Comparison) -> Side:
     """A side with its layouts restricted to cp = 1 and pp = 1, at its largest batch there."""
     keep = (np.asarray(one.options.cp) == 1) & (np.asarray(one.options.pp) == 1)
-    options = replace(one.options, **{w: np.asarray(getattr(one.options, w))[keep] for w in layouts.WIDTHS})
+    options = layouts.take(one.options, keep)
     found = side.at_max(one.counted, c.ground, options) if np.any(keep) else None
     return replace(one, options=options, fits=found is not None, point=found, largest=found)
 
 
 def _plain_layouts(c: Comparison) -> list[Choice]:
     """R where `auto` may use neither context nor pipeline parallelism; nothing where the answer uses neither."""
-    used = [x.largest.layout for x in (c.moe, c.dense) if x.largest is not None]
+    pair = c.ratios[lead_ratio(c)]
+    used = [p.layout for p in (pair.moe, pair.dense) if p is not None]
     if not np.ndim(c.moe.options.tp) or not any(x.cp > 1 or x.pp > 1 for x in used):
         return []
     moe, rival = (without_split(x, c) for x in (c.moe, c.dense))
-    m, d = moe.largest, rival.largest
-    ratio = None if m is None or d is None else d.rate / m.rate
-    found = verdict(moe, rival, ratio)
+    found = rule(lead_ratio(c), moe, rival, c.ground, c.scenario)
     absent = "; ".join(f"{x.name} fits no layout without cp and pp" for x in (moe, rival) if not x.fits)
-    return [
-        Choice(name=WITHOUT, given="auto", instead="cp=1, pp=1", ratio=ratio, verdict=found,
-               flips=found != c.verdict, reason=absent)
-    ]  # fmt: skip
+    return [_choice(c, WITHOUT, "auto", "cp=1, pp=1", found.value, verdict(moe, rival, found.value), absent)]
+
+
+def _choice(
+    c: Comparison, name: str, given: str, instead: str, ratio: float | None, found: str, reason: str = ""
+) -> Choice:
+    """A changed choice beside the answer: `found` is its verdict, by the ratio that answers the question."""
+    before = verdict(c.moe, c.dense, c.ratios[lead_ratio(c)].value)
+    return Choice(
+        name=name, given=given, instead=instead, ratio=ratio, verdict=found, flips=found not in (before, "refused"),
+        reason=reason,
+    )  # fmt: skip
 
 
 def what_matters(comparison: Comparison) -> tuple[Choice, ...]:
-    """Each alternative tried alone, the one that moves R most first; flips before all others."""
-    c = comparison
-    base, out = c.throughput_ratio, _plain_layouts(c)
+    """Each alternative tried alone, the one that moves R most first; flips before all others, and a side that no
+    longer fits after ratios that turn."""
+    c, main = comparison, lead_ratio(comparison)
+    base, out = c.ratios[main].value, _plain_layouts(c)
+    used = {"tier": c.ground.efficiency.name, "cache": c.moe.counted.cache}
     for name, label, value in alternatives(c):
+        given = str(getattr(c.scenario, name))
+        given = used.get(name, given) if given == "auto" else given
         try:
-            other = again(c, **{name: value})
+            other = again(c, main, **{name: value})
         except RoutelineError as error:
-            refused = Choice(name=label, given=str(getattr(c.scenario, name)), instead=str(value), ratio=None,
-                             verdict="refused", flips=False, reason=str(error))  # fmt: skip
-            out.append(refused)
+            out.append(_choice(c, label, given, str(value), None, "refused", str(error)))
             continue
-        out.append(
-            Choice(
-                name=label, given=str(getattr(c.scenario, name)), instead=str(value), ratio=other.throughput_ratio,
-                verdict=other.verdict, flips=other.verdict != c.verdict, reason=other.ratios["max_batch"].reason,
-            )
-        )  # fmt: skip
+        ratio = other.ratios[main]
+        found = verdict(other.moe, other.dense, ratio.value)
+        if ratio.value is None and other.moe.fits and other.dense.fits:
+            found = "refused"
+        out.append(_choice(c, label, given, str(value), ratio.value, found, ratio.reason))
 
     def moved(choice: Choice) -> float:
-        if choice.ratio is None or base is None:
-            return 1e3 if choice.flips else -1.0
-        return abs(math.log(choice.ratio / base))
+        return -1.0 if choice.ratio is None or base is None else abs(math.log(choice.ratio / base))
 
-    return tuple(sorted(out, key=lambda x: (not x.flips, -moved(x))))
+    return tuple(sorted(out, key=lambda x: (not x.flips, x.ratio is None, -moved(x))))

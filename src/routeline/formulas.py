@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import routing
-from .kernels import joined
+from .kernels import effective_tokens, joined
 from .numeric import ceil
 from .roofline import roofline
 from .units import show
@@ -22,7 +22,7 @@ class Formula:
     text: str
     unit: str
     compute: Callable[..., Any]
-    source: str = "model.md"
+    source: str = "docs/physics.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,29 +78,40 @@ def _time(flop: float, bytes_: float, peak: float, bandwidth: float, p: float, c
 
 
 F: dict[str, Formula] = {
-    "s": Formula("{active} / {total}", "-", lambda active, total: active / total, "model.md section 1"),
-    "qs": Formula("{q} * {s}", "-", lambda q, s: q * s, "model.md section 6, static form"),
+    "s": Formula("{active} / {total}", "-", lambda active, total: active / total, "docs/physics.md section 1"),
+    "qs": Formula("{q} * {s}", "-", lambda q, s: q * s, "docs/physics.md section 6, static form"),
     "ratio": Formula(
-        "{dense_rate} / {moe_rate}", "-", lambda dense_rate, moe_rate: dense_rate / moe_rate, "model.md section 6"
+        "{dense_rate} / {moe_rate}",
+        "-",
+        lambda dense_rate, moe_rate: dense_rate / moe_rate,
+        "docs/physics.md section 6",
     ),
     "request_ratio": Formula(
-        "{moe_cost} / {dense_cost}", "-", lambda moe_cost, dense_cost: moe_cost / dense_cost, "model.md section 6"
+        "{moe_cost} / {dense_cost}",
+        "-",
+        lambda moe_cost, dense_cost: moe_cost / dense_cost,
+        "docs/physics.md section 6",
     ),
     "request_cost": Formula(
         "{prefill} + {decode}", "s", lambda prefill, decode: prefill + decode, "cluster seconds of one request"
     ),
     "reuse_penalty": Formula(
-        "{moe_step} / {dense_step}", "-", lambda moe_step, dense_step: moe_step / dense_step, "model.md section 7"
+        "{moe_step} / {dense_step}",
+        "-",
+        lambda moe_step, dense_step: moe_step / dense_step,
+        "docs/physics.md section 7",
     ),
-    "headroom_gain": Formula("{ratio} / {reuse}", "-", lambda ratio, reuse: ratio / reuse, "model.md section 7"),
+    "headroom_gain": Formula("{ratio} / {reuse}", "-", lambda ratio, reuse: ratio / reuse, "docs/physics.md section 7"),
     "rate": Formula("{output} / {step}", "tokens/s", lambda output, step: output / step, "output tokens a step"),
-    "output": Formula("{batch} * {accepted}", "tokens", lambda batch, accepted: batch * accepted, "model.md section 1"),
+    "output": Formula(
+        "{batch} * {accepted}", "tokens", lambda batch, accepted: batch * accepted, "docs/physics.md section 1"
+    ),
     "tpot": Formula("{step} / {accepted}", "s", lambda step, accepted: step / accepted),
     "capacity": Formula(
         "{memory} * {utilisation} - {overhead}",
         "B",
         lambda memory, utilisation, overhead: memory * utilisation - overhead,
-        "model.md section 4",
+        "docs/physics.md section 4",
     ),
     "max_batch": Formula(
         "floor(({capacity} - {weights}) / {cache}) * {ranks}",
@@ -108,7 +119,7 @@ F: dict[str, Formula] = {
         lambda capacity, weights, cache, ranks: (
             math.floor(max(capacity - weights, 0.0) / cache * (1.0 + 1e-12)) * ranks
         ),
-        "model.md section 4; floored on each attention rank (dp * replicas), on the whole where pooled",
+        "docs/physics.md section 4; floored on each attention rank (dp * replicas), on the whole where pooled",
     ),
     "per_group": Formula(
         "ceil({batch} / ({replicas} * {pp}))",
@@ -126,15 +137,24 @@ F: dict[str, Formula] = {
         "{per_group} / {dp}", "sequences", lambda per_group, dp: per_group / dp, "mean attention rank"
     ),
     "tokens": Formula("{per_group} * {verified}", "tokens", lambda per_group, verified: per_group * verified),
-    "touched_uniform": Formula(
-        "{experts} * (1 - (1 - {top_k}/{experts})**{tokens})", "experts", routing.touched_uniform, "model.md section 2"
+    "effective_tokens": Formula(
+        "max(min({tokens}, 1), min({spread} * {tokens}**{skew}, {tokens}))",
+        "tokens",
+        lambda tokens, **c: effective_tokens(tokens, c),
+        "kernels.effective_tokens: independent tokens that touch as many experts as real ones",
     ),
-    "fragmentation": Formula("{touched} / {top_k}", "-", routing.fragmentation, "model.md section 3"),
+    "touched_uniform": Formula(
+        "{experts} * (1 - (1 - {top_k}/{experts})**{tokens})",
+        "experts",
+        routing.touched_uniform,
+        "docs/physics.md section 2",
+    ),
+    "fragmentation": Formula("{touched} / {top_k}", "-", routing.fragmentation, "docs/physics.md section 3"),
     "tokens_per_expert": Formula(
         "{tokens} * {top_k} / {touched}",
         "tokens",
         routing.tokens_per_expert,
-        "model.md section 3",
+        "docs/physics.md section 3",
     ),
     "mean_hot": Formula("{touched} / {ep}", "experts", lambda touched, ep: touched / ep, "mean expert-parallel rank"),
     "gemm_bytes": Formula("{stored} / {cut}", "B", lambda stored, cut: stored / cut, "weights of one layer, read once"),
@@ -145,7 +165,7 @@ F: dict[str, Formula] = {
         "{stored} * {hot} / {experts} / {moe_tp}",
         "B",
         lambda stored, hot, experts, moe_tp: stored * hot / experts / moe_tp,
-        "model.md section 5: U/E of the experts",
+        "docs/physics.md section 5: U/E of the experts",
     ),
     "routed_flop": Formula(
         "{flop_per_token} * {tokens} / ({moe_tp} * {ep}) * {load}",
@@ -156,7 +176,7 @@ F: dict[str, Formula] = {
         "{per_rank} * {entries} * {elements} * {element} / {shards}",
         "B",
         lambda per_rank, entries, elements, element, shards: per_rank * entries * elements * element / shards,
-        "model.md section 5: cache reads",
+        "docs/physics.md section 5: cache reads",
     ),
     "cache_flop": Formula(
         "{rows} * {entries} * {flop_per_entry} / {tp}",
@@ -181,7 +201,7 @@ F: dict[str, Formula] = {
         lambda layers, bytes_, bandwidth, flop, peak, fixed: _time(
             flop, bytes_, peak, bandwidth, math.inf, layers, fixed
         ),
-        "model.md section 5; Williams, Waterman, Patterson 2009",
+        "docs/physics.md section 5; Williams, Waterman, Patterson 2009",
     ),
     "soft_time": Formula(
         "{layers} * ((({bytes_} / {bandwidth})**{p} + ({flop} / {peak})**{p})**(1/{p}) + {fixed})",

@@ -77,6 +77,10 @@ class Link:
         return float(self.bandwidth) * (size - 1) / self.peers
 
 
+LARGEST = 1e30
+"""No rate or memory of a device is above this, in SI units."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Device:
     """One accelerator as software sees it. Compute is dense (never the sparse headline).
@@ -111,13 +115,17 @@ class Device:
     def __post_init__(self) -> None:
         for label in ("memory_marketed", "memory_usable", "bandwidth", "link", "nic", "power"):
             value = getattr(self, label)
-            if value is not None and not 0 < value < 1e30:
-                raise RoutelineError(f"device {self.name!r}: {label} must be positive, not {value!r}")
+            if value is not None and not 0 < value < LARGEST:
+                raise RoutelineError(
+                    f"device {self.name!r}: {label} must be positive and below {LARGEST:g} (SI units), not {value:g}"
+                )
         for fmt, peak in self.peaks.items():
             if fmt not in WIDER:
                 raise RoutelineError(f"device {self.name!r}: unknown compute format {fmt!r}; known: {', '.join(WIDER)}")
-            if not 0 < peak < 1e30:
-                raise RoutelineError(f"device {self.name!r}: {fmt} peak must be positive, not {peak!r}")
+            if not 0 < peak < LARGEST:
+                raise RoutelineError(
+                    f"device {self.name!r}: {fmt} peak must be positive and below {LARGEST:g} (SI units), not {peak:g}"
+                )
         if not self.peaks and not self.footnote:
             raise RoutelineError(f"device {self.name!r}: no dense peak is known; give one, e.g. bf16 = '312 TFLOP/s'")
         if not 1 <= self.domain <= 10**7:
@@ -168,6 +176,11 @@ class Cluster:
         if self.count > self.node and self.count % self.node == 0:
             return f"{self.count // self.node}x{self.node}x{self.device.name}"
         return f"{self.count}x{self.device.name}"
+
+    @property
+    def largest_node(self) -> int:
+        """Devices that one node of these can hold: those that its link joins; beyond it only whole nodes are built."""
+        return max(self.node, int(self.device.domain) if self.link is None else int(self.link.peers) + 1)
 
     @property
     def link_bandwidth(self) -> float:

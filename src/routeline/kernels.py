@@ -9,22 +9,28 @@ CODES. Used by the tier `calibrated` and by served predictions alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import e
 from typing import Any
 
 from .numeric import choose, maximum, minimum, sqrt
 
 Constants = Mapping[str, Any]
-CODES = ("bf16", "fp8", "fp4", "w4a16")
-"""Kernel classes of a matrix product: 16-bit; 8-bit native; 4-bit native; weights narrower than the compute."""
+CODES = ("bf16", "fp8", "fp4", "w4a16", "fp8_block", "mxfp4")
+"""Kernel classes of a matrix product: 16-bit; 8-bit, one scale a tensor or row; 4-bit native with scales of 16
+(nvfp4); weights narrower than the compute; 8-bit with a scale a block; 4-bit with scales of 32 (mxfp4)."""
+BLOCK, MX = 8.0001, 4.4
+"""Stored bits above which FP8 carries block scales, and below which 4-bit weights are mxfp4."""
 
 
-def kernel_code(bits: float, ran: str) -> tuple[int, float]:
-    """(index into CODES, bytes an activation element as read) for weights of `bits` computed in `ran`."""
+def kernel_code(bits: float, stored: str, ran: str) -> tuple[int, float]:
+    """(index into CODES, bytes an activation element as read) for weights of `bits` in format `stored`,
+    computed in `ran`."""
+    mx = stored == "fp4" and bits < MX
     if ran in ("fp8", "int8"):
-        return (1, 1.0) if bits >= 7.0 else (3, 2.0)
+        return (3, 2.0) if bits < 7.0 else (4 if bits > BLOCK else 1, 1.0)
     if ran in ("fp4", "int4"):
-        return 2, 0.5625
-    return (0 if bits >= 15.0 else 3), 2.0
+        return 5 if mx else 2, 0.5625
+    return (0 if bits >= 15.0 else 5 if mx else 3), 2.0
 
 
 def joined(p: Any, *terms: Any) -> Any:
@@ -43,11 +49,42 @@ def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandw
     """One m x k times k x n product [s].
 
     t0 + quantising pass + joined(bytes/(eta*BW) * (1 + narrow/n), FLOP/(f*peak), k * serial). c: t0, eta, f, p,
-    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns]. weight, act: bytes an element.
+    serial [s per k], quant (passes over m*k bf16 elements), narrow [columns], and where known unpack [FLOP a weight],
+    what turning a narrow weight into the computed format costs. weight, act: bytes an element.
     """
     moved = (n * k * weight + m * k * act + 2.0 * m * n) / bandwidth / c["eta"] * (1.0 + c["narrow"] / n)
-    work = 2.0 * m * n * k / (peak * c["f"])
+    work = 2.0 * m * n * k / (peak * c["f"]) + c.get("unpack", 0.0) * n * k / peak
     return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + joined(c["p"], moved, work, c["serial"] * k)
+
+
+def tile_tokens(tokens: Any, pairs: Any, experts: Any, rule: Mapping[str, Any]) -> Any:
+    """Tokens that a tile of an expert's products holds [-], between rule['low'] and rule['high'].
+
+    by 'mean': the power of two from `times` times the mean tokens an expert up (trtllm-gen, Marlin, tuned Triton);
+    by 'tokens' or 'experts': low up to `limit` tokens, or up to as many tokens as experts, then high (untuned Triton
+    configurations of vLLM and SGLang); by 'fixed': low.
+    """
+    low, high = float(rule["low"]), float(rule["high"])
+    if rule["by"] in ("tokens", "experts"):
+        return choose(tokens > (experts if rule["by"] == "experts" else float(rule["limit"])), high, low)
+    tile: Any = low
+    if rule["by"] == "mean":
+        mean = rule["times"] * pairs / maximum(experts, 1.0)
+        step = low
+        while step < high:
+            tile = choose(mean > step, 2.0 * step, tile)
+            step *= 2.0
+    return tile + 0.0 * pairs
+
+
+def tiled_pairs(pairs: Any, touched: Any, tile: Any) -> Any:
+    """Pairs that grouped products compute when each expert's tokens are rounded up to `tile` [-].
+
+    touched * tile / (1 - exp(-tile*touched/pairs)): exact for exponentially spread loads; a tile an expert for few
+    tokens, half a tile more an expert for many; within 12% of the measured tables' own power-law loads.
+    """
+    share = tile * touched / maximum(pairs, 1e-30)
+    return tile * touched / maximum(1.0 - e ** (-share), 1e-30)
 
 
 def moe_seconds(
@@ -60,17 +97,25 @@ def moe_seconds(
     peak: Any,
     bandwidth: Any,
     c: Constants,
+    padded: Any = None,
 ) -> Any:
     """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
 
-    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP).
+    t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP). padded: the pairs that the
+    matrix products compute, every expert's tokens rounded up to a tile (tiled_pairs); as many as `pairs` if not
+    given. c: t0, eta, f, p, per_expert [s], shuffle (passes), narrow and, optional, wide [columns]: what a narrow
+    expert costs in bandwidth and in FLOP/s; unpack as in gemm_seconds.
     """
     params = matrices * hidden * inter
     moved = touched * params * weight / bandwidth / c["eta"] * (1.0 + c["narrow"] / inter)
-    work = 2.0 * params * pairs / (peak * c["f"])
+    work = 2.0 * params * (pairs if padded is None else padded) / (peak * c["f"]) * (1.0 + c.get("wide", 0.0) / inter)
+    work = work + c.get("unpack", 0.0) * params * touched / peak
     shuffle = c["shuffle"] * pairs * (hidden + inter) * 2.0 / bandwidth
     return c["t0"] + c["per_expert"] * touched + shuffle + joined(c["p"], moved, work)
 
+
+WIDE_NORM = 8.0
+"""Bytes a token that the reduction of a norm over all heads carries: two 32-bit sums [B]."""
 
 SPAN = 256.0
 """Cached tokens that one piece of a split attention covers [tokens]; its effect is absorbed by `half`."""
@@ -91,14 +136,19 @@ def attention_seconds(moved: Any, flop: Any, items: Any, length: Any, peak: Any,
 def all_reduce_seconds(size: Any, ranks: Any, link: Any, c: Constants) -> Any:
     """All-reduce of `size` bytes over `ranks` devices of one node [s]; 0 for one rank.
 
-    start + growth*sqrt(MiB) + 2(g-1)/g size/(fraction*link): start-up, the latency of the middle sizes where
-    neither one-shot nor ring is at its best, and the ring's bandwidth. Where `nccl_start` is known, large
-    messages take the library's ring once it is faster: nccl_start + volume/(nccl_fraction*link).
+    The fastest of three algorithms, each a start-up and what it moves over a device's link:
+    one-shot, every rank reads all the others, (g-1)*size; two-shot, reduce-scatter and all-gather, 2(g-1)/g*size; the
+    library's ring, the same volume with a slow start, a term of the middle sizes (growth*sqrt(MiB)) and a
+    fraction of the link that rises with the ranks, (g/8)**nccl_ranks, where switches reduce. c: ar_start,
+    ar_fraction (one-shot), two_start, two_fraction, nccl_start, nccl_growth, nccl_fraction, nccl_ranks,
+    barrier [s per rank beyond two].
     """
     volume = 2.0 * (ranks - 1.0) / maximum(ranks, 1.0) * size
-    t = c["ar_start"] + c["ar_growth"] * sqrt(size / 2.0**20) + volume / (link * c["ar_fraction"])
-    if "nccl_start" in c:
-        t = minimum(t, c["nccl_start"] + volume / (link * c["nccl_fraction"]))
+    one = c["ar_start"] + (ranks - 1.0) * size / (link * c["ar_fraction"])
+    two = c["two_start"] + volume / (link * c["two_fraction"])
+    reached = link * c["nccl_fraction"] * minimum(ranks / 8.0, 1.0) ** c["nccl_ranks"]
+    ring = c["nccl_start"] + c["nccl_growth"] * sqrt(size / 2.0**20) + volume / reached
+    t = minimum(minimum(one, two), ring) + c["barrier"] * maximum(ranks - 2.0, 0.0)
     return choose(ranks > 1.0, t, 0.0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .arch import Layers
+from .arch import Layers, Weight
 from .numeric import minimum
 
 GEMM_PARTS = ("attention", "router", "shared", "dense_ffn", "norm", "other")
@@ -50,6 +50,36 @@ FUSED = {
     "in_proj_ba": "in", "wk": "indexer", "weights_proj": "indexer",
 }  # fmt: skip
 """Last word of a weight's name -> the launch it shares with its neighbours."""
+
+
+MIXER, FFN, EXPERTS, SHARED, DELTA = 3.0, 2.0, 3.0, 2.0, 2.0
+"""Small kernels beside the matrix products of a layer [launches]: norm, rotary with cache write, quantise; norm and
+activation; norm, top-k, combine; activation and sum; short convolution and gates of a recurrent state."""
+
+
+def inner_norms(group: Layers) -> list[Weight]:
+    """Norms inside the mixer of a layer (queries, keys, latents): those with a module in their name."""
+    return [w for w in group.weights if w.part == "norm" and "." in w.name and not w.name.endswith("bias")]
+
+
+def small_launches(group: Layers) -> float:
+    """Kernels of one layer that are neither matrix product, experts, attention core nor collective [-]."""
+    parts = {w.part for w in group.weights}
+    out = 0.0
+    if group.streams or group.states or "attention" in parts:
+        absorbed = any(w.name.endswith("kv_b_proj") for w in group.weights)  # two batched products, counted as one
+        out += MIXER + len(inner_norms(group)) + DELTA * bool(group.states) + absorbed
+    if "dense_ffn" in parts:
+        out += FFN
+    if "routed" in parts:
+        out += EXPERTS + SHARED * ("shared" in parts)
+    return out
+
+
+def norms_over_heads(group: Layers) -> bool:
+    """Query norms run over all heads at once (MiniMax-M2, OLMo-2): tensor parallelism reduces their sums."""
+    head = min((s.elements / (2.0 * s.shards) for s in group.streams if np.ndim(s.elements) == 0), default=np.inf)
+    return any(w.name.endswith("q_norm") and np.max(w.params) > head for w in inner_norms(group))
 
 
 def launches(group: Layers, hidden: Any) -> dict[tuple, list[Launch]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
@@ -112,9 +113,25 @@ def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0
         raise RoutelineError(
             f"{counted.model.name} has no experts: ep={int(layout.ep)} has nothing to divide; leave ep out"
         )
-    layers = float(np.max(sum(g.count for g in counted.model.layers if not g.encoder)))
+    layers = float(np.max(depth(counted)))
     if layout.pp > max(layers, 1.0):
         raise RoutelineError(f"pp={int(layout.pp)} stages for {int(layers)} layers: use at most {int(layers)}")
+
+
+def depth(counted: Counted) -> Any:
+    """Layers that a decode step goes through [-]; not whole for a match of the standard shape."""
+    return sum(g.count for g in counted.model.layers if not g.encoder)
+
+
+def runs(layout: Layout, counted: Counted) -> Any:
+    """Where a match of many sizes can run in a layout: its heads divide over tp, no stage is without a layer.
+
+    True where the size is one number: `check` and `candidates` have seen to it.
+    """
+    heads, layers = counted.model.heads, depth(counted)
+    if layout.pooled or not (np.ndim(heads) or np.ndim(layers)):
+        return True
+    return (np.asarray(heads) % layout.tp == 0) & (layout.pp <= np.maximum(layers, 1.0))
 
 
 def expert_width(counted: Counted) -> int | None:
@@ -127,45 +144,67 @@ def expert_width(counted: Counted) -> int | None:
     return None
 
 
-def candidates(counted: Counted, devices: int, node: int) -> Layout:
+def candidates(counted: Counted, devices: int, node: int, redundant: float = 0.0) -> Layout:
     """Every layout `auto` considers on `devices` devices, as one Layout of arrays (shape: layouts).
 
-    tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp in powers of two that
-    keep whole layers; attention data parallelism only with experts to spread (for a dense model it
-    would be a replica that shares its head); ep divides the experts; moe_tp in powers of two, which divide
-    every expert width seen.
+    tp divides the heads and stays inside a node; cp in {1, tp / KV shards}; pp cuts the layers into stages
+    nearly alike (UNEVEN; any number of stages where layers are not whole, as in a standard match); attention
+    data parallelism only with experts to spread (for a dense model it would be a replica that shares its
+    head); ep divides the expert slots (`redundant` ones included), moe_tp the expert width (a power of two
+    where that is not one number).
     """
     moe = bool(np.max(counted.moe_layers) > 0)
-    layers = int(np.max(counted.mixers + counted.dense_layers + counted.moe_layers))
-    heads, experts = int(np.max(counted.model.heads)), int(np.max(counted.experts))
+    heads = math.lcm(*{int(h) for h in np.ravel(counted.model.heads)})  # of many sizes: what any of them allows
+    slots, layers = int(np.max(counted.experts)) + int(redundant), depth(counted)
+    whole = bool(np.all(layers == np.floor(layers)))
     shard = min((int(op.stream.shards) for op in counted.operations if op.stream is not None), default=heads)
-    return _grid(moe, layers, heads, experts, max(shard, 1), devices, node)
+    width = expert_width(counted)
+    return _grid(int(np.max(layers)), whole, heads, slots if moe else 0, width, max(shard, 1), devices, node)
+
+
+UNEVEN = 1.05
+"""Layers of the fullest pipeline stage over the mean that `auto` accepts [-]: memory and time take stages as equal,
+which leaves out no more than this (61 layers: 2, 3, 4, 7, 8, 9, 16 stages, but not 5 or 6)."""
 
 
 @lru_cache(maxsize=1024)
-def _grid(moe: bool, layers: int, heads: int, experts: int, shard: int, devices: int, node: int) -> Layout:
-    """`candidates` of a shape; kept, because every answer asks again for the cluster sizes it tries."""
+def _grid(
+    layers: int, whole: bool, heads: int, slots: int, width: int | None, shard: int, devices: int, node: int
+) -> Layout:
+    """`candidates` of a shape (slots 0: dense); kept, because every answer asks again for the sizes it tries."""
     rows: list[tuple[int, ...]] = []
     for tp in _divisors(devices):
         if heads % tp or tp > node:
             continue
         spare = max(tp // shard, 1)
         for pp in _divisors(devices // tp):
-            if pp > max(layers // 2, 1) or pp & (pp - 1):
+            if pp > max(layers, 1) or (whole and -(-layers // pp) * pp > UNEVEN * layers):
                 continue
-            for dp in _divisors(devices // (tp * pp)):
-                if dp > 1 and not moe:
-                    continue
-                replicas = devices // (tp * pp * dp)
-                group = tp * dp
-                for ep in _divisors(group) if moe else [1]:
-                    if experts % ep or group // ep > node or (group // ep) & (group // ep - 1):
-                        continue
+            for dp in _divisors(devices // (tp * pp)) if slots else [1]:
+                for ep in _spreads(tp * dp, slots, width, node):
                     for cp in sorted({1, spare} if tp % spare == 0 else {1}):
-                        rows.append((tp, dp, ep, group // ep, pp, cp, replicas))
+                        rows.append((tp, dp, ep, tp * dp // ep, pp, cp, devices // (tp * pp * dp)))
     table = np.array(rows, float).T
     table.flags.writeable = False
     return Layout(**dict(zip(("tp", "dp", "ep", "moe_tp", "pp", "cp", "replicas"), table, strict=True)))
+
+
+def _spreads(ranks: int, slots: int, width: int | None, node: int) -> list[int]:
+    """ep of `ranks` ranks: divides the expert slots and leaves moe_tp = ranks / ep inside a node and in the expert
+    width. An odd factor cuts experts only where their number has no room for it."""
+    if not slots:
+        return [1]
+    found = {
+        ep: ranks // ep
+        for ep in _divisors(ranks)
+        if not slots % ep and ranks // ep <= node and (_odd(ranks // ep) == 1 or (width and not width % (ranks // ep)))
+    }
+    least = min(map(_odd, found.values()), default=1)
+    return [ep for ep, inner in found.items() if _odd(inner) == least]
+
+
+def _odd(n: int) -> int:
+    return n // (n & -n)
 
 
 def _divisors(n: int) -> list[int]:
@@ -176,6 +215,11 @@ def _divisors(n: int) -> list[int]:
 def pick(layout: Layout, index: int) -> Layout:
     """One scalar layout out of a Layout of arrays."""
     return replace(layout, **{w: float(getattr(layout, w)[index]) for w in WIDTHS})
+
+
+def take(layout: Layout, keep: np.ndarray) -> Layout:
+    """Some layouts out of a Layout of arrays, in their order."""
+    return replace(layout, **{w: np.asarray(getattr(layout, w))[keep] for w in WIDTHS})
 
 
 def size(layout: Layout) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import comm, kernels, routing
 from .counts import Counted, Operation, element_bytes, entries
-from .kernels import chosen, kernel_code
+from .kernels import WIDE_NORM, chosen, kernel_code
 from .memory import shards
 from .numeric import choose, maximum, minimum
 from .routing import Routing
@@ -39,8 +39,7 @@ def part_seconds(
     """(seconds by part of one decode step, experts touched per MoE layer) [s, -].
 
     per_group / per_rank: sequences in flight per replica and microbatch / on its fullest attention rank.
-    Under the default routing the touched experts follow the fitted skew of real routers
-    (kernels.effective_tokens); a routing asked for by name is used as it is.
+    What uniform routing touches is fitted, see `draws`.
     """
     verified = workload.tokens_per_sequence
     local = maximum(per_rank * verified, 1e-9)
@@ -85,9 +84,8 @@ def part_seconds(
             add(op.part, op.count * _products(op, m, cut, constants, peak, computed_in, bandwidth))
     small = chosen(constants, "small")
     blocks = counted.mixers + counted.dense_layers + counted.moe_layers
-    starts = counted.mixers * small["mixer"] + counted.dense_layers + counted.moe_layers * small["moe"]
     passes = small["passes"] * blocks * local * counted.model.hidden * 2.0 / bandwidth
-    out["activations"] = passes + small["launch"] * starts
+    out["activations"] = passes + small["launch"] * counted.small
     if not layout.pooled:
         out["communication"] = collectives(counted, layout, local, constants, network)
     out["scheduling"] = constants["step.fixed"] + constants["step.sequence"] * per_rank
@@ -100,7 +98,7 @@ def _products(
     """Seconds of the matrix products of one operation in one layer [s]."""
     out: Any = 0.0
     for launch in op.launches:
-        code, act = kernel_code(float(np.max(launch.bits)), ran[op.format])
+        code, act = kernel_code(float(np.max(launch.bits)), op.format, ran[op.format])
         n = sum(width / minimum(tp, ways) for width, ways in launch.cols)
         k = launch.k / minimum(tp, launch.k_ways)
         c = chosen(constants, "gemm", code)
@@ -108,17 +106,35 @@ def _products(
     return out
 
 
+def expert_constants(op: Operation, constants: Mapping[str, Any], ran: Mapping[str, str]) -> dict[str, Any]:
+    """The constants of the kernel that runs these experts, by short name."""
+    code, _ = kernel_code(float(np.max(op.launches[0].bits)), op.format, ran[op.format])
+    return chosen(constants, "moe", code)
+
+
+def draws(
+    op: Operation, tokens: Any, routed: Routing, constants: Mapping[str, Any] | None, ran: Mapping[str, str]
+) -> Any:
+    """Independent tokens that touch as many of an operation's experts as `tokens` do [-].
+
+    With measured kernels uniform routing is read as the fitted skew of real routers (kernels.effective_tokens); any
+    other routing is used as it is, and `zipf:0` is uniform to the letter. Weights that ride along (biases of
+    experts, no launch of their own) and tiers without kernels take tokens as they are.
+    """
+    if constants is None or routed.name != "uniform" or not op.launches:
+        return tokens
+    return kernels.effective_tokens(tokens, expert_constants(op, constants, ran))
+
+
 def _experts(
     op: Operation, layout: Layout, tokens: Any, routed: Routing, constants: Mapping[str, Any], peak: Any,
     ran: Mapping[str, str], bandwidth: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
     """(seconds of one layer's routed experts on the slowest rank, experts touched) [s, -]."""
-    launch = op.launches[0]
-    code, _ = kernel_code(float(np.max(launch.bits)), ran[op.format])
-    c = chosen(constants, "moe", code)
-    draws = kernels.effective_tokens(tokens, c) if routed.name == "uniform" else tokens
-    union = routing.experts_touched(routed, op.experts, op.top_k, draws)
-    hot = routing.worst_rank_touched(routed, op.experts, op.top_k, draws, layout.ep)
+    launch, c = op.launches[0], expert_constants(op, constants, ran)
+    independent = draws(op, tokens, routed, constants, ran)
+    union = routing.experts_touched(routed, op.experts, op.top_k, independent)
+    hot = routing.worst_rank_touched(routed, op.experts, op.top_k, independent, layout.ep)
     load = 1.0 + c["imbalance"] * routing.expected_max_normal(layout.ep)
     pairs = tokens * op.top_k / layout.ep * load
     inter = launch.cols[0][0] / layout.moe_tp
@@ -150,8 +166,9 @@ def collectives(
     sent = size / layout.tp * (group - 1.0) / maximum(group, 1.0)
     spread = c["a2a_start"] + minimum(layout.ep, 8.0) / 2.0 * sent / (rate(group) * c["a2a_fraction"])
     wide = (counted.mixers + counted.dense_layers) * reduce + counted.moe_layers * choose(group > 1.0, spread, 0.0)
+    norms = counted.wide_norms * kernels.all_reduce_seconds(tokens * WIDE_NORM, layout.tp, rate(layout.tp), c)
     stage = (layout.pp - 1.0) * (c["ar_start"] + size / rate(group * layout.pp))
-    out = choose(layout.dp > 1.0, wide, plain) + stage
+    out = choose(layout.dp > 1.0, wide, plain) + norms + stage
     if isinstance(layout.cp, float) and layout.cp == 1.0:
         return out
     for op in counted.operations:

@@ -107,7 +107,7 @@ def odds(answer: Comparison) -> Odds | None:
     if evidence is None or answer.scenario.dense not in SHAPES or not answer.moe.fits:
         return None
     low, high = (float(v) for v in evidence.distribution.interval(0.998))
-    floor = _smallest(answer)
+    floor = dense.smallest_q(answer.model, answer.scenario.dense) * 1.0001
     centre = float(evidence.median)
     low, high = max(min(low, centre / 4, 0.9), floor), max(min(high, 200.0), centre * 4)
     grid = np.geomspace(low, high, GRID)
@@ -127,18 +127,6 @@ def odds(answer: Comparison) -> Odds | None:
     )  # fmt: skip
 
 
-def _smallest(answer: Comparison) -> float:
-    """The least q that the matched shape can take (same-attention: its fixed parts)."""
-    model = answer.model
-    if answer.scenario.dense != "same-attention":
-        return 0.05
-    fixed = model.embedding.params + model.head.params
-    fixed += sum(w.params for w in model.extra if w.part not in counts.INACTIVE)
-    for group in model.layers:
-        fixed += group.count * sum(w.params for w in group.weights if w.part not in dense.FFN_PARTS)
-    return float(fixed / counts.active(model).all) * 1.0001
-
-
 def _sign(values: np.ndarray) -> np.ndarray:
     """1 where R > 1, -1 where not, 0 where it has no value."""
     return np.where(np.isfinite(values), np.where(np.nan_to_num(values) > 1.0, 1.0, -1.0), 0.0)
@@ -150,11 +138,13 @@ def _crossings(answer: Comparison, name: str, grid: np.ndarray, values: np.ndarr
     for i in np.flatnonzero(sign[1:] * sign[:-1] < 0):
         fine = np.geomspace(grid[i], grid[i + 1], GRID)
         there = ratios_at(answer, fine)[name]
-        j = int(np.flatnonzero(_sign(there) == sign[i + 1])[0])
-        low, high = max(j - 1, 0), j
+        turned = np.flatnonzero(_sign(there) == sign[i + 1])
+        high = int(turned[0]) if turned.size else GRID - 1
+        low, share = max(high - 1, 0), 1.0
         span = there[high] - there[low]
-        share = (1.0 - there[low]) / span if span else 0.0
-        q = float(fine[low] * (fine[high] / fine[low]) ** float(np.clip(share, 0.0, 1.0)))
+        if np.isfinite(span) and span:  # else a gap without an answer ends there: the flip is its far side
+            share = float(np.clip((1.0 - there[low]) / span, 0.0, 1.0))
+        q = float(fine[low] * (fine[high] / fine[low]) ** share)
         out.append(Flip(ratio=name, q=q, rising=bool(sign[i + 1] > 0)))
     return out
 

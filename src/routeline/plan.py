@@ -115,9 +115,7 @@ def fit(
         for i in range(len(rows))
     ]  # fmt: skip
     found.sort(key=lambda r: ([-r.batch[c] for c in contexts], r.weights))
-    need = side.devices_needed(
-        counted, ground, node=max(cluster.node, int(cluster.device.domain)), pooled=scenario.layout == "pooled"
-    )
+    need = side.devices_needed(counted, ground, node=cluster.largest_node, pooled=scenario.layout == "pooled")
     return Fit(
         model=model.name, devices=cluster.name, capacity=float(ground.capacity), rows=tuple(found), devices_needed=need,
         context_limit=model.context_limit, contexts=tuple(contexts), batches=tuple(batches),
@@ -175,7 +173,7 @@ class LayoutTable:
 def compare_layouts(comparison: Comparison) -> LayoutTable:
     """The comparison under every layout that `auto` knows, and pooled."""
     c = comparison
-    table = layouts.candidates(c.moe.counted, c.cluster.count, c.cluster.node)
+    table = layouts.candidates(c.moe.counted, c.cluster.count, c.cluster.node, c.ground.routing.redundant)
     whole = layouts.pooled(c.cluster.count)
     best = _best_dense(c)
     rows = _rows(c, table, best) + _rows(c, _one(whole), best, pooled=True)
@@ -184,7 +182,7 @@ def compare_layouts(comparison: Comparison) -> LayoutTable:
 
 
 def _best_dense(c: Comparison) -> float | None:
-    own = layouts.candidates(c.dense.counted, c.cluster.count, c.cluster.node)
+    own = layouts.candidates(c.dense.counted, c.cluster.count, c.cluster.node, c.ground.routing.redundant)
     point = side.at_max(c.dense.counted, c.ground, own) if layouts.size(own) else None
     return None if point is None else point.rate
 

@@ -286,7 +286,7 @@ def prefill(
     most: Any = np.inf,
     attention_format: str = "bf16",
 ) -> Prefill:
-    """Prefill prompts of `new` tokens after `cached` ones on every attention rank (model.md section 5).
+    """Prefill prompts of `new` tokens after `cached` ones on every attention rank (docs/physics.md section 5).
 
     A prompt longer than `chunk` takes ceil(new/chunk) passes; shorter ones share a pass, at most `most`
     of them. Each replica and pipeline microbatch works on its own prompts.

@@ -18,7 +18,7 @@ from .counts import Counted
 from .errors import RoutelineError
 from .numeric import maximum
 from .scenario import Efficiency, Layout, Scenario, Workload
-from .side import Ground
+from .side import TIE, Ground
 
 if TYPE_CHECKING:
     from .compare import Comparison, Side
@@ -281,13 +281,13 @@ def cheapest(counted: Counted, ground: Ground, options: Layout, shapes: Shape, b
     )
 
 
-def sentence(answer: Requests) -> str:
-    """One sentence on what whole requests do to the verdict."""
+def sentence(answer: Requests, names: tuple[str, str] = ("MoE", "dense")) -> str:
+    """One sentence on what whole requests do to the verdict; `names`: what to call the two sides."""
     if answer.value is None or answer.moe is None or answer.dense is None:
         return f"per request: not comparable, {answer.reason}"
-    side_ = "a tie" if abs(answer.value - 1.0) <= 0.02 else ("dense ahead" if answer.value > 1.0 else "MoE ahead")
+    moe, dense = names
+    lead = "a tie" if abs(answer.value - 1.0) <= TIE else f"{dense if answer.value > 1.0 else moe} ahead"
     return (
-        f"per request ({answer.shape}) R = {answer.value:.3g}, {side_}: prefill is {answer.moe.prefill_share:.0%} of "
-        f"the MoE's time and {answer.dense.prefill_share:.0%} of the dense model's; decode alone gives "
-        f"{answer.decode:.3g}"
+        f"per request ({answer.shape}) R = {answer.value:.3g}, {lead}: prefill takes {answer.moe.prefill_share:.0%} "
+        f"({moe}) and {answer.dense.prefill_share:.0%} ({dense}) of the time; decode alone gives {answer.decode:.3g}"
     )

@@ -38,7 +38,7 @@ def touched_uniform(experts: Any, top_k: Any, tokens: Any) -> Any:
     """Expected distinct experts read per layer [-]: E * (1 - (1 - k/E)**T); arguments broadcast.
 
     Independent uniform routing; skew touches fewer, deliberate balancing more. Dense (E = k = 1)
-    gives 1. Union of T independent draws (model.md section 2).
+    gives 1. Union of T independent draws (docs/physics.md section 2).
     """
     return experts * (1.0 - (1.0 - top_k / experts) ** tokens)
 
@@ -249,7 +249,7 @@ def _normal_quantile(p: Any) -> Any:
 
 
 def parse(text: str) -> Routing:
-    """'uniform', 'balanced' or 'zipf:1.2'. Files are read at the edge (routeline.catalogue).
+    """'uniform', 'balanced' or 'zipf:1.2'. Files are read at the edge (routeline.routing_file).
 
     Raises:
         RoutelineError: unknown name or an exponent outside [0, 5].

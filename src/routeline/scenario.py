@@ -54,12 +54,10 @@ class Layout:
     def __str__(self) -> str:
         if self.pooled:
             return "pooled"
-        shown = [
-            f"{f.name}={int(v)}"
-            for f in fields(self)
-            if f.name != "pooled" and ((v := getattr(self, f.name)) != 1 or f.name == "tp")
-        ]
-        return ",".join(shown)
+        shown = {f.name: int(getattr(self, f.name)) for f in fields(self) if f.name != "pooled"}
+        if shown["ep"] == 1:
+            del shown["moe_tp"]  # it is tp * dp, and a dense model has no experts to cut
+        return ",".join(f"{name}={value}" for name, value in shown.items() if value != 1 or name == "tp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +207,8 @@ class Scenario:
         if not isinstance(self.q, str):
             _within("q", self.q, 1e-6, 1e6, "")
         _within("batch", self.batch, 1.0, 1e9, "sequences")
+        _whole("batch", self.batch, "sequences")
+        _whole("redundant", self.redundant, "experts")
         _within("tpot", self.tpot, 1e-9, 1e6, "seconds")
         _within("draft", self.draft, 0.0, 64.0, "tokens")
         _within("accept", self.accept, 0.0, 1.0, "")
@@ -231,3 +231,11 @@ def _within(name: str, value: Any, low: float, high: float, unit: str) -> None:
     if not np.all((array >= low) & (array <= high)):
         worst = float(array.flat[int(np.argmax(~((array >= low) & (array <= high))))])
         raise RoutelineError(f"{name} must be between {low:g} and {high:g} {unit}".rstrip() + f", not {worst:g}")
+
+
+def _whole(name: str, value: Any, unit: str) -> None:
+    """Refuse a count (or array of counts) that is not whole; None passes."""
+    import numpy as np
+
+    if value is not None and not np.all(np.asarray(value, float) == np.floor(np.asarray(value, float))):
+        raise RoutelineError(f"{name} counts whole {unit}, not {float(np.max(value)):g}")

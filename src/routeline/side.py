@@ -14,6 +14,9 @@ from .estimate import Rates, Step
 from .routing import UNIFORM, Routing
 from .scenario import Efficiency, Layout, Workload
 
+TIE = 0.02
+"""Throughput ratios within 2% of 1 are called a tie."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
@@ -62,52 +65,57 @@ def max_batch(counted: Counted, ground: Ground, layout: Layout, workload: Worklo
     """B_max over all devices for each layout [-]; 0 where not even one sequence fits a rank."""
     weights = memory.weights_per_device(counted, layout, ground.routing.redundant)
     cache = memory.cache_per_device(counted, layout, workload or ground.workload)
-    return memory.admissible(ground.capacity, weights, cache, layout)
+    limit, able = memory.admissible(ground.capacity, weights, cache, layout), layouts.runs(layout, counted)
+    return limit if able is True else limit * able
+
+
+def admitting(counted: Counted, ground: Ground, options: Layout, batch: float = 1.0) -> tuple[Layout, np.ndarray]:
+    """(the layouts that hold `batch` sequences, their largest batches): only these are worth timing."""
+    limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
+    keep = limit >= batch
+    return (layouts.take(options, keep) if np.ndim(options.tp) else options), limit[keep]
 
 
 def at_max(counted: Counted, ground: Ground, options: Layout) -> Point | None:
     """The layout with the highest throughput at its own largest admissible batch; None if none fits."""
-    limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
-    if not np.any(limit >= 1):
+    fitting, limit = admitting(counted, ground, options)
+    if not limit.size:
         return None
-    if not np.ndim(options.tp):
-        return _point(counted, ground, options, 0, float(limit[0]), float(limit[0]))
-    rate = np.atleast_1d(step_at(counted, ground, options, np.maximum(limit, 1.0)).rate)
-    best = int(np.argmax(np.where(limit >= 1, rate, -1.0)))
-    return _point(counted, ground, options, best, float(limit[best]), float(limit[best]))
+    best = 0
+    if limit.size > 1:
+        best = int(np.argmax(step_at(counted, ground, fitting, limit).rate))
+    return _point(counted, ground, fitting, best, float(limit[best]), float(limit[best]))
 
 
 def at_batch(counted: Counted, ground: Ground, options: Layout, batch: float, *, fit: bool = True) -> Point | None:
     """The fastest layout that admits `batch` sequences (any layout when fit is False); None if none does."""
-    limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
-    allowed = (limit >= batch) | (not fit)
-    if not np.any(allowed):
+    fitting, limit = admitting(counted, ground, options, batch if fit else 0.0)
+    if not limit.size:
         return None
-    if not np.ndim(options.tp):
-        return _point(counted, ground, options, 0, batch, float(limit[0]))
-    seconds = np.atleast_1d(step_at(counted, ground, options, batch).seconds)
-    best = int(np.argmin(np.where(allowed, seconds, np.inf)))
-    return _point(counted, ground, options, best, batch, float(limit[best]))
+    best = 0
+    if limit.size > 1:
+        best = int(np.argmin(np.broadcast_to(step_at(counted, ground, fitting, batch).seconds, limit.shape)))
+    return _point(counted, ground, fitting, best, batch, float(limit[best]))
 
 
 def under_tpot(counted: Counted, ground: Ground, options: Layout, tpot: float) -> Point | None:
     """The layout and batch of highest throughput whose time per output token stays within `tpot` [s]."""
-    limit = np.atleast_1d(np.asarray(max_batch(counted, ground, options), float))
-    if not np.any(limit >= 1):
+    fitting, limit = admitting(counted, ground, options)
+    if not limit.size:
         return None
-    wide = layouts.as_column(options) if np.ndim(options.tp) else options
+    wide = layouts.as_column(fitting) if np.ndim(fitting.tp) else fitting
     accepted = ground.workload.accepted
     batch = largest_integer(
         lambda b: step_at(counted, ground, wide, b).seconds / accepted <= tpot * (1.0 + 1e-12), limit
     )
-    ok = batch >= 1
-    if not np.any(ok):
+    ok = np.flatnonzero(batch >= 1)
+    if not ok.size:
         return None
-    if not np.ndim(options.tp):
-        return _point(counted, ground, options, 0, float(batch[0]), float(limit[0]))
-    rate = np.atleast_1d(step_at(counted, ground, options, np.maximum(batch, 1.0)).rate)
-    best = int(np.argmax(np.where(ok, rate, -1.0)))
-    return _point(counted, ground, options, best, float(batch[best]), float(limit[best]))
+    best = int(ok[0])
+    if limit.size > 1:
+        rate = np.atleast_1d(step_at(counted, ground, fitting, np.maximum(batch, 1.0)).rate)
+        best = int(ok[np.argmax(rate[ok])])
+    return _point(counted, ground, fitting, best, float(batch[best]), float(limit[best]))
 
 
 def largest_integer(holds: Callable[[Any], Any], limit: np.ndarray, sections: int = 16) -> np.ndarray:
@@ -147,14 +155,17 @@ def devices_needed(counted: Counted, ground: Ground, *, node: int, pooled: bool,
     whole = layouts.pooled(1)
     need = memory.weights_per_device(counted, whole) + memory.cache_per_device(counted, whole, ground.workload)
     least = max(1, int(np.ceil(float(need) / per_device - 1e-9)))
-    if pooled:
-        return least if least <= limit else None
-    sizes = [n for n in range(least, node + 1)]
     nodes = max(1, -(-least // node))
+    if pooled:
+        found = least if least <= node else nodes * node
+        return found if found <= limit else None
+    sizes = [n for n in range(least, node + 1)]
     sizes += [n * node for n in [*range(nodes, nodes + 64), *(nodes * 2**i for i in range(1, 12))]]
     for n in sorted(set(sizes)):
         if n > limit:
             return None
-        if np.any(np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, node))) >= 1):
+        if np.any(
+            np.asarray(max_batch(counted, ground, layouts.candidates(counted, n, node, ground.routing.redundant))) >= 1
+        ):
             return n
     return None

@@ -62,6 +62,7 @@ def refused(result, *parts):
         ("--batch", "0", "between"),
         ("--batch", "-4", "between"),
         ("--batch", "many", "number"),
+        ("--batch", "1.5", "whole sequences"),
         ("--tpot", "50", "no unit"),
         ("--tpot", "0ms", "between"),
         ("--tpot", "-1ms", "between"),
@@ -83,6 +84,7 @@ def refused(result, *parts):
         ("--routing", "measured:absent.csv", "absent.csv"),
         ("--redundant", "-1", "between"),
         ("--redundant", "x", "number"),
+        ("--redundant", "1.5", "whole experts"),
         ("--compute", "fp4", "peak"),
         ("--compute", "fp5", "compute format"),
         ("--tier", "best", "tier"),
@@ -98,7 +100,7 @@ def refused(result, *parts):
         ("--output", "0", "between"),
         ("--prefix-hit", "1.5", "between"),
         ("--prefix-hit", "-0.1", "between"),
-        ("--input", "1M", "limit"),
+        ("--input", "1M", "use a shorter --input and --output"),
     ],
 )
 def test_a_bad_value_of_every_flag_is_one_sentence(cli, flag, value, part):
@@ -257,3 +259,20 @@ def test_any_values_give_an_answer_or_a_clear_refusal(cli, model, given_flags, s
     assert data["verdict"] in {"dense", "moe", "tie", "moe_infeasible", "dense_infeasible", "neither_fits"}
     for side in (data["moe"], data["dense"]):
         assert side["fits"] or side["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (None, "cannot read the pair file 'pairs.csv': No such file or directory"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b"model,size,benchmark,score,family\nX,,MMLU,60,F\n", "an MoE's as active/total"),
+        (b"model,active,total,q\nX,37B,671B,-5\n", "above zero"),
+        (b"a,b\n1,2\n", "needed: model, size"),
+    ],
+)
+def test_a_bad_pair_file_is_one_sentence(cli, tmp_path, monkeypatch, content, part):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "pairs.csv").write_bytes(content)
+    refused(cli("compare DeepSeek-V3 --devices 8xH200 --q-pairs pairs.csv"), part)

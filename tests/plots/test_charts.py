@@ -13,7 +13,7 @@ alt = pytest.importorskip("altair", reason="charts need the extra [plots]")
 pytest.importorskip("vl_convert", reason="charts need the extra [plots]")
 
 from routeline import plots  # noqa: E402
-from routeline.plots import data, grid, theme, verdict  # noqa: E402
+from routeline.plots import data, fleet, grid, parts, reuse, roofs, theme, verdict  # noqa: E402
 
 
 def ask(**kw):
@@ -67,7 +67,7 @@ def test_every_picture_is_drawn_within_a_printable_size(answer, name, tmp_path):
 
 
 def test_step_parts_sum_to_the_step(answer):
-    rows = data.step_parts(answer)
+    rows = parts.step_parts(answer)
     for one in (answer.moe, answer.dense):
         mine = [r for r in rows if r["role"] == ("moe" if one is answer.moe else "dense")]
         assert sum(r["ms"] for r in mine) == pytest.approx(float(one.point.step.seconds) * 1e3, rel=1e-12)
@@ -75,7 +75,7 @@ def test_step_parts_sum_to_the_step(answer):
 
 
 def test_memory_stack_fills_the_device_and_its_weights_are_those_that_decide_the_batch(answer):
-    rows = data.memory_stack(answer)
+    rows = parts.memory_stack(answer)
     for role, _, one in data.sides(answer):
         mine = {r["part"]: r["gb"] for r in rows if r["role"] == role}
         assert sum(mine.values()) == pytest.approx(answer.cluster.device.memory("usable") / 1e9, rel=1e-12)
@@ -85,7 +85,7 @@ def test_memory_stack_fills_the_device_and_its_weights_are_those_that_decide_the
 
 
 def test_a_side_that_does_not_fit_is_drawn_by_its_weights_and_refused_elsewhere(alone):
-    rows = data.memory_stack(alone)
+    rows = parts.memory_stack(alone)
     moe = [r for r in rows if r["role"] == "moe"]
     assert not moe[0]["fits"]
     assert sum(r["gb"] for r in moe if r["part"] != "free") > 600
@@ -95,7 +95,7 @@ def test_a_side_that_does_not_fit_is_drawn_by_its_weights_and_refused_elsewhere(
 
 
 def test_waterfall_runs_from_the_dense_rate_to_the_moe_rate_through_both_penalties(answer):
-    rows = data.waterfall(answer)
+    rows = parts.waterfall(answer)
     n = answer.cluster.count
     dense, moe = answer.ratios["max_batch"].dense, answer.ratios["max_batch"].moe
     assert rows[0]["to"] == pytest.approx(dense.rate / n, rel=1e-12)
@@ -107,28 +107,28 @@ def test_waterfall_runs_from_the_dense_rate_to_the_moe_rate_through_both_penalti
 
 
 def test_fragmentation_is_that_of_the_hand_worked_table(answer):
-    rows = {(r["routing"], r["tokens"]): r for r in data.fragmentation(answer)}
+    rows = {(r["routing"], r["tokens"]): r for r in reuse.fragmentation(answer)}
     assert rows["uniform", 64.0]["phi"] == pytest.approx(27.8, abs=0.05)
     assert rows["uniform", 64.0]["tokens_per_expert"] == pytest.approx(2.30, abs=0.005)
     assert rows["uniform", 128.0]["phi"] == pytest.approx(31.5, abs=0.05)
     assert rows["uniform", 64.0]["phi_over_q"] == rows["uniform", 64.0]["phi"] / 2
-    assert rows["skewed (zipf 1.2)", 64.0]["touched"] == pytest.approx(128, abs=1)
-    assert rows["balanced (limit)", 64.0]["touched"] == 256
+    assert rows["zipf 1.2", 64.0]["touched"] == pytest.approx(128, abs=1)
+    assert rows["balanced", 64.0]["touched"] == 256
 
 
 def test_both_ridge_points_on_h100(answer):
     h100 = ask(devices="16xH100", context="8k")
-    tokens, intensity, fmt = data.ridge_tokens(h100, h100.dense, "dense_ffn")
+    tokens, intensity, fmt = roofs.ridge_tokens(h100, h100.dense, "dense_ffn")
     assert fmt == "fp8"
     assert tokens == pytest.approx(295, abs=1)
     assert intensity == pytest.approx(2 * tokens, rel=1e-6)
-    assert data.ridge_tokens(h100, h100.moe, "routed")[0] == pytest.approx(9450, abs=10)
+    assert roofs.ridge_tokens(h100, h100.moe, "routed")[0] == pytest.approx(9450, abs=10)
 
 
 def test_roofline_points_stay_under_their_roof(answer):
     peak = max(float(p) for p in answer.ground.rates.peaks.values()) / 1e12
     band = float(answer.ground.rates.bandwidth)
-    for row in data.roofline_points(answer):
+    for row in roofs.roofline_points(answer):
         assert row["tflops"] <= min(peak, row["intensity"] * band / 1e12) * (1 + 1e-9)
 
 
@@ -184,7 +184,7 @@ def test_q_curve_passes_through_the_answer_and_its_flip(answer):
 
 
 def test_interactivity_is_a_front_that_reaches_the_largest_batch(answer):
-    rows = grid.frontier(answer)
+    rows = fleet.frontier(answer)
     for role, _, one in data.sides(answer):
         mine = sorted((r for r in rows if r["role"] == role), key=lambda r: r["user"])
         rates = [r["device"] for r in mine]
@@ -197,7 +197,7 @@ def test_interactivity_is_a_front_that_reaches_the_largest_batch(answer):
 
 
 def test_cluster_sizes_agree_with_the_smallest_cluster_named(answer):
-    rows = grid.over_devices(answer)
+    rows = fleet.over_devices(answer)
     for role, _, one in data.sides(answer):
         fits = [r["devices"] for r in rows if r["role"] == role and r["fits"]]
         assert min(fits) == one.devices_needed
@@ -207,7 +207,7 @@ def test_cluster_sizes_agree_with_the_smallest_cluster_named(answer):
 
 
 def test_width_spreads_experts_and_nothing_else(answer):
-    rows = grid.over_width(answer)
+    rows = fleet.over_width(answer)
     experts = {r["ep"]: r["gb"] for r in rows if r["part"] == "routed experts"}
     assert experts[1] == pytest.approx(653.9, abs=0.05)
     assert all(gb * width == pytest.approx(experts[1], rel=1e-9) for width, gb in experts.items())
@@ -269,6 +269,32 @@ def test_importing_routeline_imports_no_chart_library():
     assert found.stdout.strip() == "[]"
 
 
-def test_every_part_has_its_own_colour():
+def test_every_part_has_its_own_colour_and_readable_numbers_on_it():
     assert len(set(theme.PARTS.values())) == len(theme.PARTS)
     assert theme.MOE not in (theme.DENSE, theme.GREEN)
+    assert not {theme.MOE, theme.DENSE} & set(theme.SERIES)  # blue and vermilion mean the two sides, nowhere else
+    for colour in theme.PARTS.values():
+        assert contrast(colour, theme.on(colour)) >= 3.0
+
+
+def contrast(one, two):
+    """WCAG contrast ratio."""
+
+    def light(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    high, low = sorted((light(one), light(two)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_is_wrapped_whole_and_leaves_no_lonely_word():
+    text = "Each mark is a batch, doubling from 1; hollow marks need more memory than there is. " * 3
+    for width in (60, 80, 101, 140):
+        lines = theme.wrap(text, width)
+        assert " ".join(lines) == " ".join(text.split())
+        assert max(map(len, lines)) <= width
+        assert len(lines) == 1 or len(lines[-1]) >= 0.5 * max(map(len, lines))
+    assert max(map(len, theme.wrap("x" * 500, 60))) <= 60
+    assert [theme.digits(v) for v in (2.1, 1, 0.5264, 12.34, 2048.0)] == ["2.10", "1.00", "0.526", "12.3", "2,048"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from routeline.serving import checkpoint, classes, names
+from routeline.serving import checkpoint, classes, labels, names
 from routeline.serving.predict import predict
 
 SPARK, COLLECTION = "llama.cpp benches/dgx-spark.md", "XiongjieDai/GPU-Benchmarks-on-LLM-Inference, May 2024"
@@ -85,14 +85,14 @@ def test_models_as_people_write_them(said, meant):
      ("FP8-dynamic", "fp8"), ("mlx-4bit", "mlx-4bit"), ("W8A8-INT8", "int8"), ("F16", "fp16"), ("MXFP4", "mxfp4")],
 )  # fmt: skip
 def test_formats_as_people_write_them(said, meant):
-    assert checkpoint.label(said) == meant
+    assert labels.label(said) == meant
 
 
 @pytest.mark.parametrize(
     ("said", "meant"),
     [("vLLM 0.9.1", "vllm"), ("TensorRT-LLM 1.0", "trtllm"), ("llama.cpp (CUDA)", "llama.cpp"),
      ("llama.cpp b4732", "llama.cpp"),
-     ("Ollama", "llama.cpp"), ("MLX-LM", "mlx"), ("SGLang", "sglang")],
+     ("Ollama", "llama-server"), ("MLX-LM", "mlx"), ("SGLang", "sglang")],
 )  # fmt: skip
 def test_engines_as_people_write_them(said, meant):
     assert classes.engine(said) == meant

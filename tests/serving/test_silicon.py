@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("aiconfigurator_core", reason="needs the extra routeline[silicon]")
 
-from routeline.serving import fit, kernels, peer, predict, silicon, validate
+from routeline.serving import fit, peer, predict, silicon, validate
 
 pytestmark = pytest.mark.silicon
 
@@ -69,9 +69,3 @@ def test_no_clean_row_beats_the_ideal_decode_step_by_much(folds, rows):
     problem, _ = folds
     bound = validate.ideal(validate.take(data.columns, clean), problem)
     assert np.mean(problem.tpot < bound) < 0.01
-
-
-def test_power_law_loads_reproduce_the_touched_experts_the_bytes_imply():
-    load = kernels.loads(np.array([256.0]), np.array([128.0]), np.array([8.0]), "power_law_1.01")
-    touched = float((load > 0).mean() * 256)
-    assert 190 < touched < 215

@@ -135,7 +135,7 @@ def test_synthetic_architectures_equal_compare(attention, layout):
 
 
 def test_the_worked_table_of_the_model_text():
-    """model.md section 7, row 1 and 5, read off a sweep."""
+    """docs/physics.md section 7, row 1 and 5, read off a sweep."""
     settings = {"model": "DeepSeek-V3", "tier": "bandwidth", "layout": "pooled", "basis": "marketed", "context": "128k"}
     one = sweep({"utilisation": [0.95, 0.9], "q": [2.0, 4.5]}, devices="8xMI300X", weights="bf16", cache="bf16",
                 outputs=["ratio", "reuse_penalty", "moe_batch", "dense_batch"], **settings)  # fmt: skip

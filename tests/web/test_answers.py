@@ -155,7 +155,7 @@ def test_the_page_answers_what_the_library_answers():
 def test_the_view_a_visitor_sees_is_the_answer_and_refusals_travel_as_text():
     choice = state.Choice(context=8192, q=2.0, tier="ideal")
     seen, found = answers.view(choice), answers.answer(choice)
-    assert seen.ratio == found.throughput_ratio
+    assert seen.standing.lead.ratio == found.throughput_ratio
     assert seen.moe.rate * 8 == pytest.approx(found.moe.point.rate, rel=1e-12)
     from routeline.answer import verdict
 

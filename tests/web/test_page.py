@@ -1,86 +1,15 @@
 """The explorer as a person uses it: a real Chromium loads it, changes things, shares, uploads, downloads."""
 
 import json
-import time
 import urllib.parse
 
 import pytest
 
 import routeline
 
-from .conftest import SHOTS
+from .driving import CHART, body, choose, css, headline, press, settled, severe, shot, until, upload, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::ResourceWarning")]
-
-CHART = '[data-testid="stVegaLiteChart"] canvas, [data-testid="stVegaLiteChart"] svg'
-
-
-def until(driver, question, what, seconds=30):
-    """Wait for a truthy answer; elements that vanish meanwhile are asked for again."""
-    from selenium.common.exceptions import StaleElementReferenceException
-
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            found = question()
-        except StaleElementReferenceException:
-            found = None
-        if found:
-            return found
-        time.sleep(0.1)
-    driver.save_screenshot(str(SHOTS / "failed.png"))
-    pytest.fail(f"no {what} within {seconds} s; the page says: {body(driver)[:600]}")
-
-
-def css(driver, selector):
-    return driver.find_elements("css selector", selector)
-
-
-def body(driver):
-    return driver.find_element("tag name", "body").text
-
-
-def settled(driver):
-    """The script has run and nothing is being redrawn."""
-    until(driver, lambda: css(driver, '[data-testid="stApp"][data-test-script-state="notRunning"]'), "settled page")
-
-
-def visit(driver, server, path="", **query):
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    driver.get(f"{server}/{path}?{urllib.parse.urlencode(query)}")
-    until(driver, lambda: css(driver, "h1"), "title")
-    until(driver, lambda: css(driver, "h2, [data-testid=stAlert], " + CHART), "answer")
-    settled(driver)
-
-
-def shot(driver, name):
-    time.sleep(0.6)
-    driver.save_screenshot(str(SHOTS / f"{name}.png"))
-
-
-def headline(driver):
-    return [e.text for e in css(driver, "h2") if e.text]
-
-
-def choose(driver, label, text):
-    """Pick an entry of a select box by typing it, as a person does."""
-    from selenium.webdriver.common.keys import Keys
-
-    box = until(driver, lambda: css(driver, f'input[aria-label*="{label}"]'), f"select box {label}")[0]
-    box.send_keys(Keys.CONTROL, "a")
-    box.send_keys(text)
-    until(driver, lambda: css(driver, '[role="option"]'), "options")
-    box.send_keys(Keys.ENTER)
-
-
-def press(driver, label):
-    """The button with that label, once it is there."""
-    return until(driver, lambda: [b for b in css(driver, "button") if label in b.text], f"button {label}")[0]
-
-
-def severe(driver):
-    """Console errors; Streamlit probes for its base path on a deep link, which answers 404 by design."""
-    return [e for e in driver.get_log("browser") if e["level"] == "SEVERE" and "/_stcore/" not in e["message"]]
 
 
 def test_it_loads_answers_and_fetches_nothing_from_elsewhere(server, browser):
@@ -146,14 +75,6 @@ def test_a_link_with_nonsense_is_explained_and_inert(server, browser):
     assert "root:" not in text
 
 
-def upload(driver, path):
-    for expander in css(driver, "summary"):
-        if "Your own model" in expander.text:
-            expander.click()
-    field = until(driver, lambda: css(driver, 'input[type="file"]'), "file field")[0]
-    field.send_keys(str(path))
-
-
 def test_a_good_config_is_answered_and_a_hostile_one_explained(server, browser, tmp_path):
     from routeline.models import FOLDER, _read_json
 
@@ -174,7 +95,7 @@ def test_a_good_config_is_answered_and_a_hostile_one_explained(server, browser, 
     again = browser()
     visit(again, server)
     upload(again, hostile)
-    until(again, lambda: "unknown architecture" in body(again), "refusal")
+    until(again, lambda: "Unknown architecture" in body(again), "refusal")
     assert "<img src=x" in body(again)
     assert not css(again, 'img[src="x"]')
     assert again.title != "hacked"
@@ -255,4 +176,5 @@ def test_something_that_fits_nowhere_is_said_plainly(server, browser):
     visit(driver, server, device="L4", count=1)
     until(driver, lambda: headline(driver), "verdict")
     assert "fit" in headline(driver)[0]
+    until(driver, lambda: css(driver, CHART), "chart of what would have to fit")
     shot(driver, "does-not-fit")

@@ -54,7 +54,7 @@ def _references(answer: Comparison) -> tuple[Any, ...]:
 
 def _own(source: str, used_for: str, answer: Comparison) -> Citation:
     link = re.search(r"https?://\S+[^\s.,;)]", source)
-    url = link[0] if link else (answer.cluster.device.url if used_for.startswith(HARDWARE) else "")
+    url = link[0] if link else (answer.cluster.device.url if used_for.startswith("device.") else "")
     key = "-".join(re.findall(r"[a-z0-9]+", source.lower())[:5])
     fields = [f"title={{{source}}}", *([f"url={{{url}}}"] if url else []), f"note={{{used_for}}}"]
     return Citation(

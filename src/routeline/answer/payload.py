@@ -8,12 +8,13 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..compare import Comparison, Ratio, Side
+from ..fair import lead_ratio
 from ..layouts import widths
 from ..roofline import ridge
 from ..side import Ground, Point
 from .extras import Extras, break_even_payload, evidence_payload, extras, headline_payload, request_payload
-from .stated import assumptions, lead_ratio, q_source
-from .words import limits, verdict
+from .stated import assumptions, q_source
+from .words import headline, how_sure, limits
 
 SCHEMA_VERSION = 1
 """Raised when a key changes its meaning or goes away; new keys do not raise it."""
@@ -42,8 +43,9 @@ def payload(answer: Comparison, known: Extras | None = None) -> dict[str, Any]:
         "q_source": q_source(answer),
         "q_evidence": evidence_payload(answer, known.odds),
         "verdict": answer.verdict,
-        "sentence": verdict(answer, known),
+        "sentence": headline(answer, known),
         "sentence_ratio": lead_ratio(answer),
+        "how_sure": how_sure(answer, known),
         "not_established": limits(answer, known),
         "throughput_ratio": answer.throughput_ratio,
         "ratios": {k: r.value if r else None for k, r in ratios.items()},

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from ..compare import Comparison, Ratio
-from ..diff import VERDICTS
 from ..fair import WITHOUT
 from ..side import Point
 from ..units import show
 from .extras import Extras
 from .payload import bound, ffn_intensity, resident
-from .words import NAMES
+from .stated import skewed
+from .words import NAMES, said, sides
 
 Row = tuple[str, str, str]
-LEADERS = {"dense": "dense", "moe": "MoE"}
+PARTS = {
+    "routed": "routed experts", "shared": "shared experts", "dense_ffn": "dense FFN", "cache": "attention to the cache",
+    "attention": "attention weights", "state": "linear-attention state", "head": "output head", "norm": "norms",
+}  # fmt: skip
+"""Parts of a step in words; the others are called what they are."""
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -59,7 +63,10 @@ def side_rows(answer: Comparison) -> list[Row]:
     each("throughput per device [tokens/s]", lambda p: number(p.rate / ground.devices))
     each("weights read a step", lambda p: show(p.step.weight_bytes, "B"))
     each("cache read a step", lambda p: show(p.step.cache_bytes, "B"))
-    each("experts touched a layer", lambda p: f"{number(p.step.touched)} of {number(p.counted.experts)}")
+    each(
+        f"experts touched{' (fitted skew)' if skewed(answer) else ' a layer'}",
+        lambda p: f"{number(p.step.touched)} of {number(p.counted.experts)}",
+    )
     each(
         "tokens per fetched expert",
         lambda p: number(float(p.step.tokens) * float(p.counted.top_k) / float(p.step.touched)),
@@ -95,7 +102,7 @@ def part_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
         return (show(value, "s"), f"{value / float(step.seconds):.1%}") if value else ("-", "")
 
     ordered = sorted(names, key=lambda n: -max(seconds(s, n) for s in steps))
-    return [(n, *cells(steps[0], n), *cells(steps[1], n)) for n in ordered]
+    return [(PARTS.get(n, n), *cells(steps[0], n), *cells(steps[1], n)) for n in ordered]
 
 
 def ratio_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
@@ -114,8 +121,14 @@ def ratio_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
 
 
 def point_rows(ratio: Ratio) -> tuple[str, str]:
-    """('12 / 142', '913 / 4,134'): batches and tokens/s of the two points a ratio compares."""
-    pair = [p for p in (ratio.moe, ratio.dense)]
+    """('12 / 142', '913 / 4,134'): batches and tokens/s of the two points a ratio compares.
+
+    Per request: output tokens over the time of prefill and decode together.
+    """
+    pair = [ratio.moe, ratio.dense]
+    if ratio.name == "request" and ratio.value is not None:
+        costs, output = (ratio.detail.moe, ratio.detail.dense), float(ratio.detail.shape.output)
+        return " / ".join(number(c.batch) for c in costs), " / ".join(f"{c.rate * output:,.0f}" for c in costs)
     if not all(isinstance(p, Point) for p in pair):
         return "-", "-"
     return " / ".join(number(p.batch) for p in pair if p), " / ".join(f"{p.rate:,.0f}" for p in pair if p)
@@ -134,31 +147,37 @@ def break_even_rows(answer: Comparison, known: Extras) -> list[tuple[str, str, s
 
     Where a side does not fit, only those that exist.
     """
-    rows, fits = [], answer.moe.fits and answer.dense.fits
+    rows, fits, called = (
+        [],
+        answer.moe.fits and answer.dense.fits,
+        dict(zip(("moe", "dense"), sides(answer), strict=True)),
+    )
     for name, several in known.break_evens.items():
         for one in several:
             if not fits and not one.crossings:
                 continue
-            turns = "; ".join(f"{quantity(c.value, one.unit)} ({LEADERS[c.above]} ahead above)" for c in one.crossings)
+            turns = "; ".join(f"{quantity(c.value, one.unit)} ({called[c.above]} ahead above)" for c in one.crossings)
+            none = f"none in range: {called[one.leader]} leads throughout" if one.leader in called else one.why_none()
             form = NAMES.get(one.ratio, one.form) if one.ratio else one.form
-            rows.append((name.replace("_", " "), form, turns or one.why_none(), _where(one.layout)))
+            rows.append((name.replace("_", " "), form, turns or none, _where(one.layout)))
     return rows
 
 
-def choice_rows(known: Extras, most: int = 6) -> list[tuple[str, str, str]]:
-    """(choice, what it becomes, R and verdict with only this changed), the weightiest first."""
+def choice_rows(answer: Comparison, known: Extras, most: int = 6) -> list[tuple[str, str, str]]:
+    """(choice, what it becomes, R and verdict with only this changed), the weightiest first, without those that leave
+    an answer without R as it is."""
     rows = []
     for c in known.choices:
-        if c.verdict == "refused":
+        if c.verdict == "refused" or (c.ratio is None and not c.flips):
             continue
         ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
         rows.append(
-            (c.name, f"{c.given} -> {c.instead}", f"{ratio} {VERDICTS[c.verdict]}{' (flips)' if c.flips else ''}")
+            (c.name, f"{c.given} -> {c.instead}", f"{ratio} {said(answer, c.verdict)}{' (flips)' if c.flips else ''}")
         )
     return rows[:most] + [r for r in rows[most:] if r[0] == WITHOUT]
 
 
-def layout_rows(table: Any, most: int = 20) -> list[tuple[str, ...]]:
+def layout_rows(answer: Comparison, table: Any, most: int = 20) -> list[tuple[str, ...]]:
     """(layout, batches MoE / dense, MoE step, MoE tokens/s, R, R against the best dense, verdict), fastest first."""
 
     def ratio(value: float | None) -> str:
@@ -168,7 +187,7 @@ def layout_rows(table: Any, most: int = 20) -> list[tuple[str, ...]]:
     return [
         (
             str(r.layout), f"{number(r.moe_batch)} / {number(r.dense_batch)}", show(r.moe_step, "s"),
-            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), VERDICTS[r.verdict],
+            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), said(answer, r.verdict),
         )
         for r in held[:most]
     ]  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from ..compare import Assumption, Comparison
+from ..compare import Assumption, Comparison, split_layouts
+from ..fair import lead_ratio
 from .extras import Extras
 
 
@@ -41,6 +42,18 @@ def own_match(answer: Comparison) -> bool:
     return e is not None and e.subject.sparsity >= 1.0 and asked.q is None and asked.q_law is None
 
 
+SKEW = (
+    "tier calibrated: experts touched as fitted on measured models, fewer than independent tokens would touch; "
+    "zipf:0 is uniform to the letter"
+)
+
+
+def skewed(answer: Comparison) -> bool:
+    """Whether uniform routing was read as the fitted skew of real routers (measured.draws)."""
+    experts = any(x.counted.moe_layers for x in (answer.moe, answer.dense))
+    return experts and answer.ground.efficiency.kernels is not None and answer.ground.routing.name == "uniform"
+
+
 OWN = "dense: its own match"
 
 
@@ -71,6 +84,8 @@ def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assump
                 )  # fmt: skip
         elif a.name == "q" and own_match(answer):
             out.append(replace(a, kind="derived", source=OWN))
+        elif a.name == "routing" and skewed(answer):
+            out.append(replace(a, source=f"{a.source}; {SKEW}"))
         elif shape is not None and a.name in shape.assumed:
             basis = "1,024 tokens, a guess" if a.name == "output" else "the context"
             used = float(getattr(shape, a.name))
@@ -80,17 +95,7 @@ def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assump
     return tuple(out)
 
 
-def lead_ratio(answer: Comparison) -> str:
-    """The ratio that the sentence answers with: at the batch or latency asked for, else at largest batches."""
-    asked = answer.scenario
-    name = "equal_batch" if asked.batch is not None else "tpot" if asked.tpot is not None else "max_batch"
-    return name if answer.ratios[name].value is not None else "max_batch"
-
-
 def extrapolated(answer: Comparison) -> list[str]:
     """Layouts of a calibrated answer that no measured deployment uses (context or pipeline parallel)."""
-    if answer.ground.efficiency.kernels is None:
-        return []
     pair = answer.ratios[lead_ratio(answer)]
-    points = [pair.moe or answer.moe.point, pair.dense or answer.dense.point]
-    return list(dict.fromkeys(str(p.layout) for p in points if p is not None and (p.layout.cp > 1 or p.layout.pp > 1)))
+    return split_layouts(answer.ground, (pair.moe or answer.moe.point, pair.dense or answer.dense.point))

@@ -40,9 +40,10 @@ MORE = {
     "and tp*dp = moe_tp*ep; what is left out is completed.",
     "q_law": "One of clark-sbase, clark-rl, clark-hash, ludziejewski, ling, kimi-k2, sqrt, power, krajewski, abnar.",
     "train_tokens": "Decimal: 14.8T is 14.8e12 tokens.",
-    "q_pairs": "CSV with columns model,active,total,q, or model,size,benchmark,score,family to match scores by "
-    "interpolation.",
+    "q_pairs": "CSV with columns model,active,total,q, or model,size,benchmark,score,family (an MoE's size as "
+    "active/total: 37B/671B) to match scores by interpolation.",
     "engine": "Only tier calibrated knows engines.",
+    "routing": "Tier calibrated reads uniform as the fitted skew of real routers; zipf:0 is uniform to the letter.",
 }
 """What the help says beside a field's own description."""
 

@@ -63,7 +63,8 @@ def compare(
         if asked and len(clusters) > 1:
             raise RoutelineError(f"{what} takes one cluster, and {len(clusters)} are given; leave it or the others out")
     answers = [ask(model, one, **given) for one in clusters]
-    if len({a.ground.efficiency.name for a in answers}) > 1:  # devices are ranked in one tier, never across tiers
+    mixed = len({a.ground.efficiency.name for a in answers}) > 1
+    if mixed:  # devices are ranked in one tier, never across tiers
         answers = [ask(model, one, **{**given, "tier": "ideal"}) for one in clusters]
     if save is not None:
         from ..scenario_file import save as write
@@ -76,7 +77,7 @@ def compare(
     elif len(answers) == 1:
         _print(answers[0], verbose, layouts)
     else:
-        _print_clusters(answers)
+        _print_clusters(answers, mixed)
     for name, file in wanted:
         from .. import plots as charts
 
@@ -110,14 +111,18 @@ def _print(answer: Any, verbose: bool, layouts: bool) -> None:
     from .. import answer as say
 
     out, known = console(), say.extras(answer)
-    out.print(say.verdict(answer, known), style="bold")
+    moe, dense = say.sides(answer)
+    out.print(say.headline(answer, known), style="bold")
+    for text in (say.how_sure(answer, known), say.turns(answer, known), say.still_open(answer, known)):
+        if text:
+            out.print(text)
     out.print(table(["", say.short_name(answer.moe), say.short_name(answer.dense)], say.side_rows(answer)))
     parts = say.part_rows(answer)
     if parts:
-        out.print(table(["time by part of a step", "MoE", "", "dense", ""], parts))
+        out.print(table(["time by part of a step", moe, "", dense, ""], parts))
     rows = say.ratio_rows(answer)
     if rows:
-        columns = ["R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense"]
+        columns = [f"R = {dense} / {moe} throughput", "R", f"batch {moe} / {dense}", f"tokens/s {moe} / {dense}"]
         out.print(table(columns, [r[:4] for r in rows]))
     for label, *_, reason in rows:
         if reason:
@@ -127,13 +132,15 @@ def _print(answer: Any, verbose: bool, layouts: bool) -> None:
             f"R = {answer.throughput_ratio:.2f} = {answer.reuse_penalty:.2f} reuse penalty x "
             f"{answer.headroom_gain:.2f} headroom gain.  qs = {answer.q:.3g} x {answer.s:.4f} = {answer.qs:.3f}"
         )
-    out.print(say.request_line(known))
+    out.print(say.request_line(answer, known))
     out.print(
         table(["break-even", "of", "where the verdict turns", "layout"], say.break_even_rows(answer, known), left=4)
     )
-    choices = say.choice_rows(known)
+    choices = say.choice_rows(answer, known)
     if choices:
         out.print(table(["choice", "changed alone", "R"], choices, left=3))
+    elif not (answer.moe.fits and answer.dense.fits):
+        out.print("No other memory basis, utilisation, layout, precision or tier alone changes what fits.")
     if layouts:
         _layouts(out, answer)
     _warnings(out, answer.warnings)
@@ -145,12 +152,12 @@ def _layouts(out: Any, answer: Any) -> None:
     from ..plan import compare_layouts
 
     found = compare_layouts(answer)
-    columns = ["MoE layout", "batches", "step", "tokens/s", "R", "R best", "verdict"]
-    rows = say.layout_rows(found)
+    columns = [f"{say.sides(answer)[0]} layout", "batches", "step", "tokens/s", "R", "R best", "verdict"]
+    rows = say.layout_rows(answer, found)
     out.print(table(columns, rows))
     out.print(
         f"{found.sentence[:1].upper()}{found.sentence[1:]} ({len(rows)} fastest of {len(found.rows)} shown). "
-        "R: dense model in the same layout; R best: in its own best one."
+        f"R: {say.sides(answer)[1]} in the same layout; R best: in its own best one."
     )
 
 
@@ -186,14 +193,13 @@ def _assumptions(out: Any, found: Any, verbose: bool) -> None:
     out.print(f"Assumptions ({len(found)}, all with -v): {listed}.")
 
 
-def _print_clusters(answers: list[Any]) -> None:
+def _print_clusters(answers: list[Any], mixed: bool) -> None:
     from .. import answer as say
     from ..answer.rows import number
-    from ..diff import VERDICTS
 
     out = console()
     ranked = [a for a in answers if a.throughput_ratio is not None]
-    out.print(_across(answers, ranked), style="bold")
+    out.print(_across(answers, ranked, mixed), style="bold")
     rows = []
     for a in answers:
         points = [a.moe.point, a.dense.point]
@@ -205,17 +211,33 @@ def _print_clusters(answers: list[Any]) -> None:
         )
         ratios = [a.ratios[k].value if k in a.ratios else None for k in ("max_batch", "equal_batch", "tpot")]
         rows.append(
-            (a.cluster.name, VERDICTS[a.verdict], *("-" if r is None else f"{r:.2f}" for r in ratios), batches, rates)
+            (
+                a.cluster.name,
+                say.said(a, a.verdict),
+                *("-" if r is None else f"{r:.2f}" for r in ratios),
+                batches,
+                rates,
+            )
         )
-    columns = ["devices", "verdict", "R", "equal batch", "equal TPOT", "batch MoE / dense", "tokens/s MoE / dense"]
+    moe, dense = say.sides(answers[0])
+    columns = [
+        "devices",
+        "verdict",
+        "R",
+        "equal batch",
+        "equal TPOT",
+        f"batch {moe} / {dense}",
+        f"tokens/s {moe} / {dense}",
+    ]
     out.print(table(columns, rows, left=2))
     _warnings(out, dict.fromkeys(w for a in answers for w in a.warnings))
     shared = [a for a in say.assumptions(answers[0]) if not a.name.startswith(("device.", "moe.", "dense."))]
     _assumptions(out, shared, False)
 
 
-def _across(answers: list[Any], ranked: list[Any]) -> str:
+def _across(answers: list[Any], ranked: list[Any], fell_back: bool) -> str:
     subject = answers[0].model.name
+    why = ": not all have measured kernels" if fell_back else ""
     if not ranked:
         return f"No R on any of these clusters: {subject} and its opponent never both fit."
     best = max(answers, key=lambda a: a.moe.point.rate / a.cluster.count if a.moe.fits else -1.0)
@@ -223,5 +245,5 @@ def _across(answers: list[Any], ranked: list[Any]) -> str:
     span = f"R runs from {low:.2f} to {high:.2f}" if len(ranked) > 1 else f"R is {low:.2f}"
     return (
         f"{span} over these clusters (dense over MoE throughput at largest batches); {subject} serves most tokens/s "
-        f"per device on {best.cluster.name} (tier {answers[0].ground.efficiency.name} for all)."
+        f"per device on {best.cluster.name} (tier {answers[0].ground.efficiency.name} for all{why})."
     )

@@ -46,7 +46,7 @@ def _text(value: Any, name: str) -> str:
     from ..resolve import DIMENSIONS
     from ..units import show
 
-    if isinstance(value, float) and name in DIMENSIONS:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and name in DIMENSIONS:
         return show(value, DIMENSIONS[name])
     if value is None and name == "q":
         return "from evidence"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -64,7 +65,7 @@ def _print(out: Any, trace: Any, depth: int, deep: bool) -> None:
         out.print(f"  = {trace.symbols}")
         out.print(f"  = {trace.filled}")
     out.print(f"  {trace.kind}: {trace.source}")
-    rows = list(_rows(trace, depth, "", deep))
+    rows = _once(_rows(trace, depth, "", deep))
     shown = rows if deep else rows[:SHORT]
     if shown:
         out.print(table(["input", "value", "kind", "formula or source"], shown, left=4))
@@ -72,6 +73,21 @@ def _print(out: Any, trace: Any, depth: int, deep: bool) -> None:
         out.print(f"{len(rows) - len(shown)} more inputs with --deep.")
     elif not deep and any(one.inputs for one in trace.inputs.values()):
         out.print("Inputs of these with --depth 2 or --deep; one part alone with its own key (--keys lists them).")
+
+
+LINE = 50
+"""A source longer than this is printed once; then its row is referred to."""
+
+
+def _once(rows: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Rows with a long source that came before replaced by 'as bandwidth', the first input that has it."""
+    first: dict[str, str] = {}
+    out = []
+    for name, value, kind, said in rows:
+        out.append((name, value, kind, f"as {first[said]}" if said in first else said))
+        if len(said) > LINE:
+            first.setdefault(said, name.strip())
+    return out
 
 
 def _unit(trace: Any) -> str:

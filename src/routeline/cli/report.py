@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -27,4 +28,8 @@ def report(model: str, devices: str, to: str, charts: str | None, given: dict[st
 
     reports.check(to)
     names = tuple(n.strip() for n in charts.split(",") if n.strip()) if charts else None
-    click.echo(f"wrote {reports.write(ask(model, devices, **given), to, charts=names)}")
+    answer = ask(model, devices, **given)
+    command_line = reports.command_of(answer, "report", model, devices)
+    if charts:
+        command_line += f" --charts {shlex.quote(charts)}"
+    click.echo(f"wrote {reports.write(answer, to, charts=names, command=command_line)}")

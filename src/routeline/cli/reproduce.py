@@ -77,13 +77,15 @@ def _a(out: Any, claim: dict[str, Any]) -> None:
 
 def _b(out: Any, claim: dict[str, Any]) -> None:
     rows = [
-        (r["model"], r["devices"], r["setting"], f"{r['context'] / 1024:.0f}k{' *' if r['past_limit'] else ''}",
+        (r["model"], r["setting"], f"{r['context'] / 1024:.0f}k{' *' if r['past_limit'] else ''}",
          f"{r['q']:.2f}", *(_r(r["ratios"].get(k)) for k in ("max_batch", "equal_batch", "tpot", "request")),
          r["verdict"])
         for r in claim["rows"]
     ]  # fmt: skip
-    heads = ["model", "devices", "setting", "context", "q", "R", "equal batch", "equal TPOT", "request", "verdict"]
-    out.print(table(heads, rows, left=3))
+    heads = ["model", "setting", "context", "q", "R", "=batch", "=TPOT", "request", "verdict"]
+    out.print(table(heads, rows, left=2))
+    places = dict.fromkeys(f"{r['model']} on {r['devices']}" for r in claim["rows"])
+    out.print(f"R: largest batches; =batch, =TPOT: equal batch, equal time per token. {', '.join(places)}.")
     out.print("* past the model's own limit: quality there is unknown.")
 
 

@@ -110,12 +110,21 @@ def _penalty(r: dict[str, Any]) -> None:
 
 
 def _kernels(r: dict[str, Any]) -> None:
-    body = [(t["operation"], t["device"], t["engine"], t["dtype"], t["shapes"], f"{100 * t['screened']:.1f}",
-             f"{100 * t['held_out_median']:.1f}", "yes" if t["passes"] else t["why"]) for t in r["tables"]]  # fmt: skip
-    console().print(
-        table(
-            ["operation", "device", "engine", "format", "points", "screened %", "held-out median %", "passes"],
-            body,
-            left=4,
+    def pct(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    body = [
+        (
+            t["operation"], t["device"], t["engine"], t["version"], t["dtype"],
+            t.get("kernel", "") + (" *" if t.get("serves") else ""),
+            t["points"], t["used"], pct(t["screened"]), pct(t["held_out_median"]),
+            pct(t.get("refined", {}).get("held_out_median")), pct(t["held_out_all"]), t.get("why", "yes"),
         )
-    )
+        for t in r["tables"]
+    ]  # fmt: skip
+    head = ["operation", "device", "engine", "version", "format", "kernel (* serves)", "rows", "used",
+            "above roofline %", "held-out median %", "refined %", "all rows %", "passes"]  # fmt: skip
+    out = console()
+    out.print(table(head, body, left=6))
+    shown = (f"{op} {pct(v)} (plain {pct(r['medians_plain'][op])})" for op, v in r["medians"].items())
+    out.print("median held-out error of the tables that pass, in %: " + ", ".join(shown))

@@ -17,14 +17,14 @@ CHARTS = {
     "fragmentation": ("fragmentation", "fragmentation", "phi, phi/q and tokens per expert over tokens per step"),
     "memory": ("memory", "memory", "what fills a device, both sides"),
     "step": ("steps", "step", "step time by part, both sides"),
-    "throughput": ("penalties", "throughput", "tokens/s per device and R over context"),
+    "throughput": ("penalties", "throughput", "tokens/s per device, R and both penalties over context"),
     "waterfall": ("penalties", "waterfall", "reuse penalty and headroom gain between dense and MoE"),
     "map": ("verdict", "verdict_map", "R over two axes, the line R = 1, what does not fit"),
     "request": ("request", "request", "R per request over output length and prefix-cache hits"),
     "q": ("evidence", "q_curve", "R over q, the evidence's intervals and P(dense wins)"),
     "evidence": ("evidence", "evidence", "q by every law and matched pair, beside the estimate"),
     "interactivity": ("frontier", "interactivity", "tokens/s/device over tokens/s/user"),
-    "cluster": ("clusters", "cluster_size", "largest batch over cluster size, and where it does not fit"),
+    "cluster": ("clusters", "cluster_size", "sequences per device over cluster size, and where it does not fit"),
     "width": ("clusters", "expert_width", "weight bytes per device over expert-parallel width"),
 }
 """Chart of a comparison -> (module, function, what it shows)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import counts, quality
+from ..answer.stated import lead_ratio
 from ..arch import Model
 from ..compare import Comparison
 from ..dense import SHAPES
@@ -46,25 +47,28 @@ def spread(c: Comparison) -> Any:
 
 
 def over_q(c: Comparison) -> tuple[data.Rows, dict[str, Any]]:
-    """(R over q, summary): the median, both intervals, P(dense wins) and every q at which R crosses 1."""
+    """(R over q, summary): the median, both intervals, P(dense wins) and every q at which R crosses 1.
+
+    R is the ratio that the answer leads with: at the batch or latency asked for, else at largest batches.
+    """
     if c.scenario.dense not in SHAPES:
         raise RoutelineError("against a named dense model q is implied by its size; leave --dense out to vary q")
-    found = spread(c)
+    found, lead = spread(c), lead_ratio(c)
     low, high = found.interval90
-    chance = odds(replace(c, q_evidence=found, ratios={"max_batch": c.ratios["max_batch"]}))
-    flips = [f.q for f in chance.flips if f.ratio == "max_batch"] if chance is not None else []
+    chance = odds(replace(c, q_evidence=found, ratios={lead: c.ratios[lead]}))
+    flips = [f.q for f in chance.flips if f.ratio == lead] if chance is not None else []
     ends = [*(f for f in flips if f < 100.0), min(high, 100.0) * 1.25, c.q, 8.0]
     rows = grid.over_q(c, min(1.0, low * 0.7, c.q * 0.8), max(ends) * 1.2)
     if not rows:
         raise RoutelineError(
             f"{c.model.name} and a dense match never fit together on {c.cluster.name}; use more devices"
         )
-    above = None if chance is None else chance.p_above.get("max_batch")
-    unfit = 0.0 if chance is None else chance.p_unfit.get("max_batch", 0.0)
+    above = None if chance is None else chance.p_above.get(lead)
+    unfit = 0.0 if chance is None else chance.p_unfit.get(lead, 0.0)
     return rows, {
         "median": float(found.median), "interval50": [float(v) for v in found.interval50],
         "interval90": [float(low), float(high)], "convention": found.convention, "origin": found.origin,
-        "dense": above, "unfit": unfit,
+        "dense": above, "unfit": unfit, "ratio": lead,
         "flips": flips,
     }  # fmt: skip
 
@@ -79,11 +83,12 @@ def opinions(found: Any) -> data.Rows:
         if law.role == "study":
             kind = "law, for study only"
         low, high = law.q_range or (law.q, law.q)
-        out.append({"what": short(law.title, 60), "q": float(law.q), "kind": kind, "note": short(law.warning, 200),
+        out.append({"what": short(law.title, 90), "q": float(law.q), "kind": kind, "note": short(law.warning, 200),
                     "low": float(low), "high": float(high)})  # fmt: skip
     for pair in found.pairs:
         kind = "matched pair, enters" if pair.enters else "matched pair, shown only"
-        what, note = short(f"{pair.benchmark} against {pair.ladder}", 60), short(pair.weight_reason or pair.note, 200)
+        what = short(f"{pair.benchmark} against {pair.ladder}".replace(" -> ", " to "), 90)
+        note = short(pair.weight_reason or pair.note, 200)
         q = float(pair.q)
         out.append({"what": what, "q": q, "kind": kind, "note": note, "low": q, "high": q})
     return out

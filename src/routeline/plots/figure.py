@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from ..errors import RoutelineError
 from . import theme
 
 FORMATS = ("png", "svg", "html", "json")
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.1.0.json"
+"""Names the language of a specification; nothing is fetched from there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,7 @@ class Figure:
 
     name: the chart's key in `routeline plot`. alt: one sentence for those who cannot see it.
     columns: panels side by side in a file (the page stacks them). note: what to read off the chart.
+    shared: colours and dashes mean the same in every panel, so one legend serves all.
     """
 
     name: str
@@ -29,21 +33,26 @@ class Figure:
     panels: tuple[Any, ...]
     note: str = ""
     columns: int = 1
+    shared: bool = True
 
-    def spec(self) -> dict[str, Any]:
-        """The Vega-Lite specification with title, caption and house theme."""
+    def spec(self, *, dressed: bool = True) -> dict[str, Any]:
+        """The Vega-Lite specification in the house theme; dressed: with title, note and caption in the picture."""
         wide = max(_width(p) for p in self.panels) * min(self.columns, len(self.panels))
         characters = max(60, int(wide / 5.4))
         panels = [panel_spec(p) for p in self.panels]
-        schema = "https://vega.github.io/schema/vega-lite/v6.1.0.json"
         inner: dict[str, Any] = panels[0] if len(panels) == 1 else {"concat": panels, "columns": self.columns}
-        head = {"text": theme.wrap(self.title, int(characters * 0.72)), "fontSize": 15}
-        if self.note:
-            head |= {"subtitle": theme.wrap(self.note, characters)}
         if len(panels) > 1:
             inner["spacing"] = 28
         channels = ("color", "fill", "shape", "strokeDash", "opacity", "fillOpacity")
         own = {"resolve": {kind: dict.fromkeys(channels, "independent") for kind in ("scale", "legend")}}
+        if not self.shared:
+            inner |= own
+        common = {"$schema": SCHEMA, "config": theme.config(), "padding": 14, "description": self.alt}
+        if not dressed:
+            return common | {"padding": 3, "vconcat": [inner], **own}
+        head = {"text": theme.wrap(self.title, int(characters * 0.72)), "fontSize": 15, "frame": "bounds"}
+        if self.note:
+            head |= {"subtitle": theme.wrap(self.note, characters)}
         foot = {
             "text": theme.wrap(self.caption, int(characters * 1.12)),
             "orient": "bottom",
@@ -54,15 +63,7 @@ class Figure:
             "offset": 16,
             "frame": "bounds",
         }
-        return {
-            "$schema": schema,
-            "config": theme.config(),
-            "padding": 14,
-            "title": foot,
-            "description": self.alt,
-            "vconcat": [{"title": head, "vconcat": [inner], **own}],
-            **own,
-        }
+        return common | {"title": foot, "vconcat": [{"title": head, "vconcat": [inner], **own}], **own}
 
     def panel_specs(self) -> list[dict[str, Any]]:
         """Each panel as a specification of its own, without title or caption: the page sets those in its own type."""
@@ -78,11 +79,11 @@ class Figure:
 
         return vl_convert.vegalite_to_png(self.spec(), scale=scale, allowed_base_urls=[])
 
-    def svg(self) -> str:
-        """The chart as SVG, rendered without a browser or the network."""
+    def svg(self, *, dressed: bool = True) -> str:
+        """The chart as SVG, rendered without a browser or the network; dressed: with title, note and caption."""
         import vl_convert
 
-        return vl_convert.vegalite_to_svg(self.spec(), allowed_base_urls=[])
+        return vl_convert.vegalite_to_svg(self.spec(dressed=dressed), allowed_base_urls=[])
 
     def html(self) -> str:
         """One self-contained interactive page: works offline, names in it are inert text."""
@@ -100,6 +101,11 @@ class Figure:
             f'<script type="application/json" id="spec">{body}</script>\n'
             f'<script type="module">\n{script}\n</script>\n</body></html>\n'
         )
+
+    def image(self, *, dressed: bool = True) -> str:
+        """The chart as an HTML image that carries itself: inert, and it fetches nothing."""
+        data = base64.b64encode(self.svg(dressed=dressed).encode()).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/svg+xml;base64,{data}">'
 
     def save(self, path: str | Path) -> Path:
         """Write the chart; the ending says how (.png, .svg, .html or .json, the bare specification).

@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 
 from .. import arch, counts, layouts, side
-from ..compare import Comparison, capacity, make_ground, options, workload
+from ..answer.stated import lead_ratio
+from ..compare import Comparison, capacity, workload
 from ..counts import Counted
 from ..dense import SHAPES, matched
-from ..devices import make_cluster
 from ..errors import RoutelineError, UnknownName
+from ..odds import ratios_at
 from ..scenario import Layout
 from ..side import Ground
-from . import data
+from . import contour, data
 
 AXES = {
     "context": "context [tokens]",
     "batch": "batch [sequences]",
     "utilisation": "share of device memory used [-]",
-    "overhead": "memory kept by the runtime [B per device]",
-    "q": "q, size of the matched dense model over active parameters [-]",
+    "overhead": "memory kept by the runtime [GB per device]",
+    "q": "q, dense size over active parameters [-]",
     "accept": "share of draft tokens accepted [-]",
 }
 """Axes a verdict map may have -> title with unit."""
@@ -44,7 +45,7 @@ class Best:
     index: np.ndarray
 
 
-def _leading(layout: Layout, dims: int) -> Layout:
+def leading(layout: Layout, dims: int) -> Layout:
     """Layout arrays with `dims` trailing axes; a scalar layout becomes an axis of one."""
     shape = (-1,) + (1,) * dims
     return replace(layout, **{w: np.asarray(getattr(layout, w), float).reshape(shape) for w in layouts.WIDTHS})
@@ -66,7 +67,7 @@ def best(counted: Counted, ground: Ground, choice: Layout, batch: Any = None) ->
             )
         )
     )
-    wide = _leading(choice, len(shape))
+    wide = leading(choice, len(shape))
     full = (np.size(choice.tp), *shape)
     limit = np.broadcast_to(side.max_batch(counted, ground, wide), full)
     used = np.maximum(limit, 1.0) if batch is None else np.asarray(batch, float)
@@ -111,48 +112,67 @@ def ratios(c: Comparison, axes: Mapping[str, np.ndarray]) -> tuple[np.ndarray, n
     return np.where(both, dense / np.where(both, moe, 1.0), 0.0), moe > 0, dense > 0
 
 
-def context_range(c: Comparison, points: int = 41, low: float = 1024.0) -> np.ndarray:
-    """Contexts from `low` to the model's limit (or twice the one asked for), the asked one among them."""
+def context_range(c: Comparison, points: int = 41) -> np.ndarray:
+    """Contexts from 1k, or a sixteenth of the longest drawn, to the model's limit (twice the one asked for without
+    one), the asked one among them."""
     asked = float(c.scenario.context)
     limit = float(c.model.context_limit or 2.0 * asked)
     high = max(asked, min(limit, max(4.0 * asked, 131072.0)))
-    grid = np.geomspace(min(low, asked), high, points)
-    return np.unique(np.append(np.round(grid), asked))
+    low = min(1024.0, max(1.0, high / 16.0), asked)
+    return np.unique(np.append(np.round(np.geomspace(low, high, points)), asked))
 
 
 def over_context(c: Comparison, points: int = 41) -> data.Rows:
-    """Tokens/s per device and R at the largest batches over context; a point that does not fit is left out."""
+    """Tokens/s per device over context, and R with its two factors; a point that does not fit is left out.
+
+    At the batch asked for, else at each side's largest. R = reuse x headroom: headroom compares the dense model
+    with itself held to the MoE's batch, in its own layout, as `compare` does.
+    """
     contexts = context_range(c, points)
     ground, rival, batch = _varied(c, {"context": contexts})
+    moe, dense = best(c.moe.counted, ground, c.moe.options, batch), best(rival, ground, c.dense.options, batch)
     out: data.Rows = []
-    rates = {}
-    for (role, label, one), counted in zip(data.sides(c), (c.moe.counted, rival), strict=True):
-        found = best(counted, ground, one.options, batch)
-        rates[role] = found.rate
+    for (role, label, _), found in zip(data.sides(c), (moe, dense), strict=True):
         out += [
             {"role": role, "side": label, "context": float(x), "rate": float(r) / c.cluster.count, "batch": float(b)}
             for x, r, b in zip(contexts, found.rate, found.batch, strict=True)
             if r > 0
         ]
-    return out + [
-        {"role": "ratio", "context": float(x), "R": float(d / m)}
-        for x, m, d in zip(contexts, rates["moe"], rates["dense"], strict=True)
-        if m > 0 and d > 0
-    ]
+    held = _held(rival, ground, c.dense.options, moe.batch, dense.index)
+    for x, m, d, h in zip(contexts, moe.rate, dense.rate, held, strict=True):
+        if m > 0 and d > 0:
+            out.append({"role": "ratio", "context": float(x), "R": float(d / m), "reuse": float(h / m),
+                        "headroom": float(d / h)})  # fmt: skip
+    return out
+
+
+def _held(counted: Counted, ground: Ground, choice: Layout, batch: Any, index: np.ndarray) -> np.ndarray:
+    """Rate of one side at a given batch in the layout of that index, point by point, whether or not it fits."""
+    wide = leading(choice, 1)
+    rate = side.step_at(counted, ground, wide, batch).rate
+    full = np.broadcast_to(rate, (np.size(choice.tp), *np.shape(index)))
+    return np.take_along_axis(full, index[None], axis=0)[0]
 
 
 def over_q(c: Comparison, low: float, high: float, points: int = 61) -> data.Rows:
-    """R at the largest batches over q, MoE and everything else fixed. q too small for the dense shape is left out."""
+    """R over q, the one the answer leads with; the MoE and everything else fixed.
+
+    q too small for the dense shape, or too large to fit, is left out.
+    """
+    lead = lead_ratio(c)
+    alone = replace(c, ratios={lead: c.ratios[lead]})
     grid = np.unique(np.append(np.geomspace(low, high, points), c.q))
     while grid.size:
         try:
-            value, moe, dense = ratios(c, {"q": grid})
+            found = ratios_at(alone, grid).get(lead)
         except RoutelineError:
-            if grid.size == 1 or c.scenario.dense not in SHAPES:
+            if grid.size == 1:
                 raise
             grid = grid[1:]
             continue
-        return [{"q": float(q), "R": float(r)} for q, r, m, d in zip(grid, value, moe, dense, strict=True) if m and d]
+        if found is None:
+            break
+        return [{"q": float(q), "R": float(r)} for q, r in zip(grid, found, strict=True) if np.isfinite(r)]
     return []
 
 
@@ -161,7 +181,7 @@ def verdict_map(c: Comparison, x: str, xs: np.ndarray, y: str, ys: np.ndarray) -
     value, moe, dense = ratios(c, {x: np.asarray(xs, float)[:, None], y: np.asarray(ys, float)[None, :]})
     full = (len(xs), len(ys))
     value, moe, dense = (np.broadcast_to(v, full) for v in (value, moe, dense))
-    ex, ey = _edges(xs, x), _edges(ys, y)
+    ex, ey = contour.edges(xs, x), contour.edges(ys, y)
     cells: data.Rows = []
     for i, a in enumerate(xs):
         for j, b in enumerate(ys):
@@ -177,7 +197,7 @@ def verdict_map(c: Comparison, x: str, xs: np.ndarray, y: str, ys: np.ndarray) -
             if moe[i, j] and dense[i, j]:
                 cell["R"] = float(value[i, j])
             cells.append(cell)
-    return cells, contour(xs, ys, np.where(value > 0, np.log(np.maximum(value, 1e-300)), np.nan), x, y)
+    return cells, contour.line(xs, ys, np.where(value > 0, np.log(np.maximum(value, 1e-300)), np.nan), x, y)
 
 
 def _state(moe: bool, dense: bool) -> str:
@@ -186,137 +206,9 @@ def _state(moe: bool, dense: bool) -> str:
     return "neither fits" if not dense and not moe else "MoE does not fit" if dense else "dense does not fit"
 
 
-LINEAR = ("utilisation", "accept", "overhead")
-
-
-def _edges(centres: Any, name: str) -> np.ndarray:
-    """Cell edges half-way between centres, on the scale the axis is drawn in; the outer ones are the outer centres."""
-    v = np.asarray(centres, float)
-    if len(v) == 1:
-        return np.array([v[0], v[0] * 1.0001])
-    middle = 0.5 * (v[1:] + v[:-1]) if name in LINEAR else np.sqrt(v[1:] * v[:-1])
-    return np.concatenate([v[:1], middle, v[-1:]])
-
-
-def contour(xs: Any, ys: Any, field: np.ndarray, x: str, y: str) -> data.Rows:
-    """Segments where `field` crosses 0, cell by cell (marching squares, linear along edges on the drawn scale)."""
-
-    def scale(v: Any, name: str) -> np.ndarray:
-        return np.asarray(v, float) if name in LINEAR else np.log(np.asarray(v, float))
-
-    def back(v: float, name: str) -> float:
-        return float(v) if name in LINEAR else float(np.exp(v))
-
-    sx, sy = scale(xs, x), scale(ys, y)
-    out: data.Rows = []
-    for i in range(len(sx) - 1):
-        for j in range(len(sy) - 1):
-            corners = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))
-            f = [field[p] for p in corners]
-            if not np.all(np.isfinite(f)) or (min(f) >= 0) == (max(f) >= 0):
-                continue
-            hits = []
-            for n in range(4):
-                a, b = corners[n], corners[(n + 1) % 4]
-                fa, fb = f[n], f[(n + 1) % 4]
-                if (fa >= 0) != (fb >= 0):
-                    t = fa / (fa - fb)
-                    hits.append(
-                        (back(sx[a[0]] + t * (sx[b[0]] - sx[a[0]]), x), back(sy[a[1]] + t * (sy[b[1]] - sy[a[1]]), y))
-                    )
-            for start, end in zip(hits[::2], hits[1::2], strict=False):
-                out.append({"x": start[0], "y": start[1], "x1": end[0], "y1": end[1]})
-    return out
-
-
-def frontier(c: Comparison) -> data.Rows:
-    """Tokens/s/device against tokens/s/user for each side: every layout and batch, the upper envelope kept."""
-    out: data.Rows = []
-    for role, label, one in data.sides(c):
-        limit = np.atleast_1d(np.asarray(side.max_batch(one.counted, c.ground, one.options), float))
-        top = float(limit.max())
-        if top < 1:
-            continue
-        fine = np.concatenate([np.arange(1.0, 17.0), np.round(2.0 ** np.arange(4.125, np.log2(top) + 0.125, 0.125))])
-        fullest = np.unique(limit[limit >= 1])[-32:]
-        batches = np.unique(np.concatenate([fine[fine <= top], fullest]))
-        step = side.step_at(one.counted, c.ground, _leading(one.options, 1), batches)
-        rate = np.where(batches <= limit[:, None], np.broadcast_to(step.rate, (limit.size, batches.size)), 0.0)
-        index = np.argmax(rate, axis=0)
-        total = rate[index, np.arange(batches.size)]
-        points = sorted(zip(total / batches, total / c.cluster.count, batches, index, strict=True), reverse=True)
-        highest = 0.0
-        for user, device, batch, which in points:
-            if device > highest:
-                highest = device
-                layout = layouts.pick(one.options, int(which)) if np.ndim(one.options.tp) else one.options
-                out.append(
-                    {
-                        "role": role,
-                        "side": label,
-                        "user": float(user),
-                        "device": float(device),
-                        "batch": float(batch),
-                        "layout": str(layout),
-                    }
-                )
-    return out
-
-
-def over_devices(c: Comparison, sizes: list[int] | None = None) -> data.Rows:
-    """Largest batch of each side over cluster size (0: does not fit), layouts searched anew at every size."""
-    node = c.cluster.node
-    out: data.Rows = []
-    for n in sizes or _sizes(c):
-        try:
-            cluster = make_cluster(c.cluster.device, n, node if n > node else None)
-            ground = make_ground(cluster, c.scenario, c.ground.routing, c.ground.efficiency)
-            found = [side.at_max(one.counted, ground, options(one.counted, cluster, c.scenario, role))
-                     for role, _, one in data.sides(c)]  # fmt: skip
-        except RoutelineError:
-            continue
-        out += [
-            {"role": role, "side": label, "devices": n, "fits": point is not None,
-             "batch": point.batch if point else 0.0, "rate": point.rate / n if point else 0.0}
-            for (role, label, _), point in zip(data.sides(c), found, strict=True)
-        ]  # fmt: skip
-    return out
-
-
-def _sizes(c: Comparison) -> list[int]:
-    """1, 2, 4 ... a node, then doubled nodes, past what both sides need; the cluster asked about among them."""
-    node = c.cluster.node
-    most = max([one.devices_needed or 0 for _, _, one in data.sides(c)] + [2 * c.cluster.count, node])
-    sizes = {2**i for i in range(20) if 2**i <= min(node, 4 * most)} | {c.cluster.count}
-    n = node
-    while n < 4 * most and len(sizes) < 14:
-        sizes.add(n)
-        n *= 2
-    sizes |= {n for _, _, one in data.sides(c) if (n := one.devices_needed)}
-    return sorted(sizes)
-
-
-def over_width(c: Comparison, limit: int = 512) -> data.Rows:
-    """Weight GB on a device over expert-parallel width: attention data parallel over the same ranks, tp = 1."""
-    from .. import memory
-
-    if not np.any(c.moe.counted.moe_layers):
-        raise RoutelineError(f"{c.model.name} has no routed experts to spread")
-    experts = int(np.max(c.moe.counted.experts))
-    out: data.Rows = []
-    for width in layouts._divisors(experts):
-        if width > limit:
-            break
-        layout = Layout(dp=float(width), ep=float(width))
-        total = float(memory.weights_per_device(c.moe.counted, layout, c.ground.routing.redundant))
-        routed = data.weights_by_part(c, c.moe, layout).get("routed experts", 0.0)
-        out += [
-            {"ep": width, "part": "routed experts", "gb": routed / 1e9, "total_gb": total / 1e9},
-            {
-                "ep": width,
-                "part": "everything else, one copy on each",
-                "gb": (total - routed) / 1e9,
-                "total_gb": total / 1e9,
-            },
-        ]
-    return out
+def areas(cells: data.Rows, xs: Any, ys: Any, x: str, y: str, names: Mapping[str, str]) -> data.Rows:
+    """Where to write who serves more and what does not fit. names: area -> text."""
+    kind = np.array([("dense" if r["R"] > 1 else "moe") if "R" in r else r["state"] for r in cells])
+    kind = kind.reshape(len(xs), len(ys))
+    spots = {name: contour.place(xs, ys, kind == name, x, y) for name in names}
+    return [{"x": s[0], "y": s[1], "text": names[n]} for n, s in spots.items() if s is not None]

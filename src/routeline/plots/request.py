@@ -16,7 +16,6 @@ from .figure import Figure
 
 HITS = (0.0, 0.5, 0.9, 0.99)
 DASHES = ([1, 0], [8, 3], [4, 3], [2, 2], [8, 3, 2, 3])
-TINTS = ("#12324A", theme.DENSE, theme.GREEN, theme.ORANGE, theme.MOE)
 
 
 def over_output(c: Comparison, points: int = 25) -> tuple[data.Rows, requests.Shape]:
@@ -53,14 +52,8 @@ def request(c: Comparison) -> Figure:
     if not rows:
         raise RoutelineError(f"{data.labels(c)[0]} or its match does not fit on {c.cluster.name} at this request")
     names = list(dict.fromkeys(r["hits"] for r in rows))
-    tint = alt.Color(
-        "hits:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=list(TINTS[: len(names)])),
-        legend=alt.Legend(title="share of the prompt found in the prefix cache"),
-    )
-    dash = alt.StrokeDash(
-        "hits:N", sort=names, scale=alt.Scale(domain=names, range=[list(d) for d in DASHES[: len(names)]])
+    kinds = scales.named_line(
+        "hits", names, theme.GREENS, DASHES, scales.line_legend("share of the prompt found in the prefix cache")
     )
     tips = [
         alt.Tooltip("hits:N", title="prefix hits"),
@@ -68,32 +61,28 @@ def request(c: Comparison) -> Figure:
         alt.Tooltip("R:Q", format=".3g"),
         alt.Tooltip("moe_prefill_share:Q", title="prefill share of the MoE's time", format=".0%"),
     ]
+    moe, dense = data.names(c)
     y = alt.Y(
-        "R:Q", title="R per request, MoE time over dense time", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
+        "R:Q", title=f"R, {moe} over {dense} request time", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6)
     )
     line = (
         alt.Chart(scales.values(rows))
         .mark_line()
-        .encode(x=scales.tokens("output", "output tokens per request"), y=y, color=tint, strokeDash=dash, tooltip=tips)
+        .encode(x=scales.tokens("output", "output tokens per request"), y=y, tooltip=tips, **kinds)
     )
-    one = alt.Chart(scales.values([{"R": 1.0}])).mark_rule(color=theme.MUTED).encode(y=alt.Y("R:Q"))
+    one = scales.unity([r["R"] for r in rows], (moe, dense))
     here = [r for r in rows if r["output"] == float(shape.output) and r["hits"] == f"{float(shape.prefix_hit):.0%}"]
-    spot = (
-        alt.Chart(scales.values(here))
-        .mark_point(shape="diamond", size=120, fill=theme.GROUND, stroke=theme.INK, strokeWidth=2, opacity=1)
-        .encode(x=alt.X("output:Q"), y=alt.Y("R:Q"), tooltip=tips)
-    )
-    assumed = f" Nobody gave the {' and '.join(shape.assumed)}: shown as an illustration." if shape.assumed else ""
+    spot = scales.here(here, x=alt.X("output:Q"), y=alt.Y("R:Q"), tooltip=tips)
+    assumed = f" An illustration: no {' or '.join(shape.assumed)} was given." if shape.assumed else ""
     said = f"R = {here[0]['R']:.3g} at the diamond ({shape})." if here else ""
     return Figure(
         name="request",
         title=f"Whole requests: {show(float(shape.input), 'tokens')} tokens in",
-        note=f"{said} Prefill favours the MoE, so short answers to long uncached prompts can turn the "
+        note=f"{said} Prefill favours a sparse model, so short answers to long uncached prompts can turn the "
         f"verdict.{assumed}",
         caption="Cluster time per request: prefill of the uncached prompt, then decode at the largest batch that "
-        "fits at "
-        "the request's mean context; both phases share devices and layout. Tiers that leave compute out count it here. "
-        + data.assumptions(c, context=False, layout=False),
+        "fits at the request's mean context; both phases share devices and layout. "
+        "Tiers that leave compute out count it here. " + data.assumptions(c, context=False, layout=False),
         alt="Ratio of request cost over output length for several prefix-cache hit rates.",
-        panels=(alt.layer(one, line, spot).properties(width=560, height=290),),
+        panels=(alt.layer(one[0], line, *one[1:], spot).properties(width=560, height=290),),
     )

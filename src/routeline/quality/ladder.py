@@ -116,8 +116,11 @@ def read_user_file(path: str | os.PathLike) -> tuple[tuple[Pair, ...], tuple[str
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             text = file.read()
-    except (OSError, UnicodeDecodeError, ValueError) as problem:
-        raise RoutelineError(f"cannot read the pair file {shorten(path)!r}: {shorten(problem)}") from None
+    except UnicodeDecodeError:
+        raise RoutelineError(f"the pair file {shorten(path)!r} is not UTF-8 text; save it as a CSV") from None
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or shorten(problem)
+        raise RoutelineError(f"cannot read the pair file {shorten(path)!r}: {reason}") from None
     return read_user_text(text, source=os.path.basename(path))
 
 
@@ -188,7 +191,11 @@ def _size(text: str, column: str, line: int, source: str) -> float:
 
 
 def _score_row(row: dict, line: int, source: str) -> dict:
-    size = _text(row, "size", line, source)
+    if not row.get("size"):
+        raise RoutelineError(
+            f"{source}, row {line}: size is empty; write a dense model's as 8.2B, an MoE's as active/total: 3.3B/30.5B"
+        )
+    size = row["size"]
     parts = size.split("/")
     if len(parts) > 2:
         raise RoutelineError(f"{source}, row {line}: size {shorten(size)!r} has more than one '/'; write active/total")

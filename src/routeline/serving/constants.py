@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
+from ..kernels import CODES
 from .classes import MEASURED_ENGINES, generation
-from .table import CODES
 
 FOLDER = Path(__file__).parent.parent / "data" / "calibration"
 
@@ -48,9 +49,27 @@ def link_rate(device: Device, tp: Any) -> np.ndarray:
     return np.full(tp.shape, rate)
 
 
+def link_factors(link_class: str) -> dict[str, float]:
+    """Factors of a class of link on the constants of collectives, NVLink's being 1 [-]."""
+    known = priors()["links"]
+    spec = {} if link_class in ("nvlink", "") else known.get(link_class, known["other"])
+    return {name: value for name, value in spec.items() if name.startswith("comm.")}
+
+
 def link_start(link_class: str) -> float:
     """Start-up of collectives on a class of link over NVLink's [-]; a guess off NVLink and xGMI."""
-    return {"nvlink": 1.0, "": 1.0, "xgmi": 1.0, "pcie": 3.0}.get(link_class, 4.0)
+    return link_factors(link_class).get("comm.ar_start", 1.0)
+
+
+def older(engine: str, version: str, kind: str) -> dict[str, Any]:
+    """Factors of an engine's old versions on a class of devices, {} where the version is not old or not given."""
+    number = re.match(r"v?(\d+)\.(\d+)", version.strip().lower())
+    found: dict[str, Any] = {}
+    for v in priors()["versions"] if number and kind != base(kind) else ():
+        early = (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split(".")))
+        if v["engine"] == engine and early and v.get("class", kind) == kind:
+            found = v["scale"]
+    return found
 
 
 REFERENCE = {"hopper": 3.35e12, "blackwell": 8.0e12}
@@ -78,6 +97,13 @@ def ring_start(link_class: str) -> float:
 def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, np.ndarray]:
     """Prior constants as arrays (rows,) or (rows, formats), before any fitted effect."""
     data = priors()
+
+    def own(gen: str, engine: str, name: str, value: np.ndarray) -> np.ndarray:
+        """The value of an engine's own kernels where they were measured, else the class's."""
+        if not name.startswith("moe.") or value.ndim == 0 or name == "moe.unpack":
+            return value
+        return np.where(np.isnan(found := experts(base(gen), engine, name[4:])), value, found)
+
     kinds, index = np.unique(np.asarray(generations, object).astype(str), return_inverse=True)
     brands, brand = np.unique(np.asarray(engines, object).astype(str), return_inverse=True)
     out: dict[str, np.ndarray] = {}
@@ -85,19 +111,58 @@ def prior_rows(generations: Sequence[str], engines: Sequence[str]) -> dict[str, 
         rows = []
         for gen in kinds:
             spec = data["generations"].get(gen, data["generations"]["other"])
-            value = np.asarray(c.get(spec.get("like", gen), c.get("value")), float)
-            rows.append(value * spec.get("scale", {}).get(c["name"], 1.0))
-        values = np.array(rows)[index]
+            value = by_format(spec.get("set", {}).get(c["name"], c.get(spec.get("like", gen), c.get("value"))))
+            rows.append([own(gen, b, c["name"], value) * by_format(spec.get("scale", {}).get(c["name"], 1.0))
+                         for b in brands])  # fmt: skip
+        values = np.array(rows)[index, brand]
         table = [[_engine_scale(data, b, g, c["name"], values.ndim) for b in brands] for g in kinds]
         out[c["name"]] = values * np.array(table)[index, brand]
     return out
 
 
 def _engine_scale(data: Mapping[str, Any], engine: str, generation: str, name: str, axes: int) -> Any:
-    """Factor of an engine on a prior: a number, or one per format; `on` names device classes with another one."""
+    """Factor of an engine on a prior: a number, or one per format; `as` names an engine with the same kernels,
+    `elsewhere` stands in on device classes without kernel tables `but` some, `on` on the device classes it names."""
     spec = data["engines"].get(engine, {})
-    found = spec.get("on", {}).get(generation, {}).get(name, spec.get(name, 1.0))
-    return found if axes == 1 or np.ndim(found) else [found] * len(CODES)
+    spec = data["engines"].get(spec.get("as"), {}) | spec
+    away = spec.get("elsewhere", {}) if base(generation) != generation else {}
+    away = {} if generation in away.get("but", ()) else away
+    found = spec.get("on", {}).get(generation, {}).get(name, away.get(name, spec.get(name, 1.0)))
+    return by_format(found) if axes > 1 and np.ndim(found) else [found] * len(CODES) if axes > 1 else found
+
+
+def by_format(value: Any) -> np.ndarray:
+    """A constant as a number or one per kernel class; four values are those of the classes without block scales."""
+    v = np.asarray(value, float)
+    return v[[0, 1, 2, 3, 1, 2]] if v.ndim and len(v) == 4 else v
+
+
+TABLES = {"h200_sxm": "hopper", "b200_sxm": "blackwell"}
+"""Tables that stand for a class of devices: the larger memory of each."""
+DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "nvfp4": "fp4", "int4_wo": "w4a16", "fp8_block": "fp8_block",
+          "w4a16_mxfp4": "mxfp4", "w4a8_mxfp4_mxfp8": "mxfp4"}  # fmt: skip
+"""dtype of a kernel table -> kernel class."""
+
+
+@lru_cache(maxsize=256)
+def experts(kind: str, engine: str, name: str) -> np.ndarray:
+    """Constant `name` of an engine's grouped expert products per kernel class; NaN where none was measured.
+
+    Level-1 fits of the kernels that the engine's served versions run; unknown engines get the geometric mean.
+    """
+    out = np.full(len(CODES), np.nan)
+    for code, fmt in enumerate(CODES):
+        found = [t["constants"][name] * _rate(t, name) for t in read("kernels.json")["tables"]
+                 if t["operation"] == "moe" and t.get("serves") and TABLES.get(t["device"]) == kind
+                 and DTYPES.get(t["dtype"]) == fmt and engine in ("", t["engine"])]  # fmt: skip
+        if found and engine in (*MEASURED_ENGINES, ""):
+            out[code] = float(np.exp(np.mean(np.log(found))))
+    return out
+
+
+def _rate(table: Mapping[str, Any], name: str) -> float:
+    """mxfp4 weights with FP8 activations were fitted against the FP8 peak; a model's format has the FP4 peak."""
+    return 0.5 if name == "f" and table["dtype"] == "w4a8_mxfp4_mxfp8" else 1.0
 
 
 def apply(

@@ -2,7 +2,8 @@
 
 Measured: grouped-expert time at a shape, one device, power-law 1.2 routing, routed experts only; dense: the gate+up
 and down products of width q*top_k*inter, interpolated in the GEMM table of the same device, engine and format
-(log-log in m, nearest tabulated n and k scaled by bytes). Predicted: the level-1 formulas with kernels.json.
+(log-log in m, nearest tabulated n and k scaled by bytes). Predicted: the level-1 formulas with kernels.json, the
+MoE in its refined form.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import load_device
-from . import constants, kernels, physics, validate
+from ..kernels import gemm_seconds
+from . import constants, validate
+from .level1 import moe
+from .level1.tables import FORMATS, Table, machine, read, version_order
 from .silicon import DEVICES
 
 SHAPES = {
@@ -33,64 +36,37 @@ def run(qs: tuple[float, ...] = (2.0, 4.0)) -> dict[str, Any]:
     Raises:
         RoutelineError: aiconfigurator-core is not installed.
     """
-    tables = []
+    found = []
     for device, engine, dtype in CASES:
-        gemm = next((t for e, _, t in kernels._read(device, "gemm", "gemm_perf.parquet") if e == engine), None)
+        gemm = next((t for t in read(device, "gemm", "gemm_perf.parquet") if t.engine == engine), None)
+        kernels = [k for k in moe.kernels(device) if k.table.engine == engine and k.dtype == dtype]
+        kernels.sort(key=lambda k: (version_order(k.table.version), len(k.rows["latency"])), reverse=True)
         if gemm is None:
             continue
-        done: set[tuple[str, float]] = set()
-        for found, _, moe in kernels._read(device, "moe", "moe_perf.parquet", every=True):
-            if found != engine:
-                continue
-            for name, shape in SHAPES.items():
-                for q in qs:
-                    entry = None if (name, q) in done else _table(device, engine, dtype, name, shape, q, moe, gemm)
-                    if entry:
-                        done.add((name, q))
-                        tables.append(entry)
+        for name, shape in SHAPES.items():
+            for q in qs:
+                # the newest version that measured the shape, by its main kernel
+                made = next((t for k in kernels if (t := _table(k, name, shape, q, gemm))), None)
+                found += [made] if made else []
     return {
         "schema_version": 1,
         "what": "MoE FFN time over dense FFN time of size q*top_k*width; measured from kernel tables",
-        "tables": tables,
+        "tables": found,
         "pairs": pairs(),
     }
 
 
-def _table(
-    device: str, engine: str, dtype: str, name: str, shape: tuple[int, ...], q: float, moe: Any, gemm: Any
-) -> dict[str, Any] | None:
-    h, i, e, k = shape
-    num = {
-        c: moe[c].astype(float)
-        for c in (
-            "hidden_size",
-            "inter_size",
-            "num_experts",
-            "topk",
-            "moe_tp_size",
-            "moe_ep_size",
-            "num_tokens",
-            "latency",
-        )
-    }
-    hit = (
-        (moe["moe_dtype"] == dtype)
-        & (moe["distribution"] == ROUTING)
-        & (num["hidden_size"] == h)
-        & (num["inter_size"] == i)
-        & (num["num_experts"] == e)
-        & (num["topk"] == k)
-        & (num["moe_tp_size"] == 1)
-        & (num["moe_ep_size"] == 1)
-    )
-    if not hit.any():
-        return None
+def _table(kernel: moe.Kernel, name: str, shape: tuple[int, ...], q: float, gemm: Table) -> dict[str, Any] | None:
+    h, i, e, k = (float(x) for x in shape)
+    rows, dtype, device = kernel.rows, kernel.dtype, kernel.table.device
+    wanted = {"hidden_size": h, "inter_size": i, "num_experts": e, "topk": k, "moe_tp_size": 1.0}
+    hit = np.all([rows[c] == v for c, v in wanted.items()], axis=0) & (rows["distribution"].astype(str) == ROUTING)
     points = []
     for b in BATCHES:
-        at = hit & (num["num_tokens"] == b)
+        at = hit & (rows["num_tokens"] == b)
         if not at.any():
             continue
-        measured = float(np.median(num["latency"][at])) / 1e3
+        measured = float(np.median(rows["latency"][at])) / 1e3
         width = q * k * i
         dense = sum(_gemm(gemm, dtype, b, n, kk) for n, kk in ((2 * width, h), (h, width)))
         points.append(
@@ -99,7 +75,7 @@ def _table(
                 "moe_ms": measured * 1e3,
                 "dense_ms": dense * 1e3,
                 "measured": measured / dense,
-                "predicted": _predicted(device, engine, dtype, shape, q, b),
+                "predicted": _predicted(kernel, (h, i, e, k), q, b),
             }
         )
     if not points:
@@ -111,7 +87,7 @@ def _table(
     return {
         "shape": name,
         "device": DEVICES[device],
-        "engine": engine,
+        "engine": kernel.table.engine,
         "dtype": dtype,
         "q": q,
         "points": points,
@@ -121,10 +97,10 @@ def _table(
     }
 
 
-def _gemm(table: Any, dtype: str, m: float, n: float, k: float) -> float:
+def _gemm(table: Table, dtype: str, m: float, n: float, k: float) -> float:
     """Seconds of an m x n x k product: the nearest tabulated (n, k) in log distance, scaled by n*k."""
     mine = table["gemm_dtype"] == dtype
-    tm, tn, tk, ms = (table[c][mine].astype(float) for c in ("m", "n", "k", "latency"))
+    tm, tn, tk, ms = (table[c][mine] for c in ("m", "n", "k", "latency"))
     big = tm.max() if m > tm.max() else m
     distance = np.abs(np.log(tn / n)) + np.abs(np.log(tk / k))
     near = distance <= distance.min() + 1e-9
@@ -134,29 +110,26 @@ def _gemm(table: Any, dtype: str, m: float, n: float, k: float) -> float:
     return float(np.exp(np.interp(np.log(big), np.log(x), np.log(y)))) * scale * (m / big)
 
 
-def _predicted(device: str, engine: str, dtype: str, shape: tuple[int, ...], q: float, batch: int) -> float | None:
-    known = {
-        t["operation"]: t["constants"]
-        for t in constants.read("kernels.json")["tables"]
-        if (t["device"], t["engine"], t["dtype"]) == (device, engine, dtype)
-    }
-    moe, gemm = known.get("moe"), known.get("gemm")
-    if moe is None or gemm is None:
+def _predicted(kernel: moe.Kernel, shape: tuple[float, float, float, float], q: float, batch: int) -> float | None:
+    """The same ratio from kernels.json: the kernel's refined form over the engine's product of the same format."""
+    known = constants.read("kernels.json")["tables"]
+    mine = (kernel.table.device, kernel.table.engine, kernel.dtype)
+    same = [t for t in known if (t["device"], t["engine"], t["dtype"]) == mine and "constants" in t]
+    grouped = next(
+        (t for t in same if (t.get("kernel"), t["version"]) == (kernel.source, kernel.table.version)), None
+    )  # fmt: skip
+    dense = next((t for t in same if t["operation"] == "gemm"), None)
+    if grouped is None or dense is None:
         return None
-    h, i, e, k = shape
-    dev = load_device(DEVICES[device])
-    w, a, fmt = kernels.DTYPES[dtype]
-    peak, bw = float(dev.peaks[fmt]), float(dev.bandwidth)
-    one = np.array([float(batch)])
-    load = kernels.loads(np.array([float(e)]), one, np.array([float(k)]), ROUTING)
-    touched = np.maximum((load > 0).mean(1) * e, min(k, batch * k))
-    pairs_ = np.maximum((np.ceil(load / 16.0) * 16.0).mean(1) * e, batch * k)
-    top = physics.moe_seconds(pairs_, touched, float(h), float(i), 3.0, w, peak, bw, moe)
-    width = q * k * i
+    h, i, _, k = shape
+    m = machine(kernel.table.device)
+    weight, act, fmt = FORMATS[kernel.dtype]
+    width, one = q * k * i, np.array([float(batch)])
     base = sum(
-        physics.gemm_seconds(one, n, kk, w, a, peak, bw, gemm) for n, kk in ((2.0 * width, float(h)), (float(h), width))
+        gemm_seconds(one, n, depth, weight, act, m.peaks[fmt], m.bandwidth, dense["constants"])
+        for n, depth in ((2.0 * width, h), (h, width))
     )
-    return float(np.asarray(top / base)[0])
+    return float((moe.predict(grouped, shape, one, ROUTING) / base)[0])
 
 
 def pairs() -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..kernels import (
     SPAN,
+    WIDE_NORM,
     Constants,
     all_reduce_seconds,
     attention_seconds,
@@ -80,9 +81,7 @@ def step_seconds(
     out["communication"] = _communication(table, k, tokens)
     blocks = table.mixers + table.ffns + table.moe_layers
     passes = k["small.passes"] * blocks * tokens * table.hidden * 2.0 / table.bandwidth
-    out["small"] = passes + k["small.launch"] * (
-        table.mixers * k["small.mixer"] + table.ffns + table.moe_layers * k["small.moe"]
-    )
+    out["small"] = passes + k["small.launch"] * table.small
     return out
 
 
@@ -153,8 +152,9 @@ def _communication(table: Table, k: Constants, tokens: Any) -> np.ndarray:
     sent = size / w.tp * (w.dp * w.tp - 1.0) / np.maximum(w.dp * w.tp, 1.0)
     spread = c["a2a_start"] + np.minimum(w.ep, 8.0) / 2.0 * sent / (c["link"] * c["a2a_fraction"])
     wide = (table.mixers + table.ffns) * reduce + table.moe_layers * np.where(w.dp * w.tp > 1.0, spread, 0.0)
+    norms = table.wide_norms * all_reduce_seconds(tokens * WIDE_NORM, w.tp, c["link"], c)
     stage = (w.pp - 1.0) * (c["ar_start"] + size / c["link"])
-    return np.where(w.dp > 1.0, wide, plain) + stage
+    return np.where(w.dp > 1.0, wide, plain) + norms + stage
 
 
 __all__ = [

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..counts import Counted, count
 from ..errors import RoutelineError
-from ..memory import cache_per_device, weights_per_device
-from ..scenario import Layout, Workload
 from . import constants, rows
-from .names import MEASURED_ENGINES
+from .classes import GGUF, MEASURED_ENGINES
+from .layout import BY_LAYERS, MOST, STATIC, Room, defaults, layouts, memory
 from .serve import Load, Served, serve
 from .shapes import shape
 from .table import Table, Widths, build
@@ -42,14 +40,9 @@ OUT = (
 )
 """Columns added. low / high repeat the 80% interval of tpot_ms."""
 
-BUDGET = 8192.0
-"""Most prompt tokens an engine computes in one step [tokens]; guess: the usual default of chunked prefill."""
-MOST = 1024.0
-"""Most sequences an engine batches when neither concurrency nor max_batch says so; guess: vLLM's default."""
-GUESSED = ("other", "gaudi", "arc", "rubin")
-"""Device classes of which no decode speed was published to us: their intervals are wider."""
-RESERVE = 1.5e9
-"""Bytes a device keeps for the runtime [B]; guess: context, workspaces and graphs of a serving engine."""
+BURST = 0.5
+"""Mean place in the queue of more requests than fit [-]; guess: tables that ask for so many send them all at once. On
+classes of devices without kernel tables only: the fit of the others counted closed loops, where all wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +55,9 @@ class Prepared:
     widths: Widths
     replicas: np.ndarray
     devices: np.ndarray
-    most: np.ndarray
-    fits: np.ndarray
-    need: np.ndarray
+    room: Room
+    staged: np.ndarray
+    """Batches that take turns in the stages of a pipeline, each a share of the requests [-]; 1 without stages."""
     queued: np.ndarray
 
 
@@ -72,7 +65,7 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
     """Everything about the rows that no constant enters."""
     parsed = rows.parse(table)
     n = parsed.numbers
-    layout, replicas = _layouts(parsed)
+    layout, replicas = layouts(parsed)
     groups: dict[tuple, list[int]] = {}
     for i, (m, d) in enumerate(zip(parsed.models, parsed.devices, strict=True)):
         groups.setdefault((id(m), id(d)), []).append(i)
@@ -81,28 +74,32 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
     asked_for = {r.name + str(r.exponent): r for r in parsed.routing if r is not rows.FITTED}
     named = [(np.array([x == r for x in parsed.routing]), r) for r in asked_for.values()]
     launches = replace(launches, routings=tuple((np.flatnonzero(hit), r) for hit, r in named))
-    most, need, have = _memory(parsed, index, layout, replicas)
-    fits = need < have
+    room = memory(parsed, index, layout, replicas)
     engine = np.array(parsed.engine, object)
     total = layout.tp * layout.dp * layout.pp * replicas
     asked = n["concurrency"]
-    cap = np.where(np.isnan(n["max_batch"]), np.inf, n["max_batch"])
-    limit = np.maximum(np.minimum(np.minimum(most, cap * layout.dp * replicas), np.inf), 1.0)
-    free = np.minimum(limit, np.where(np.isnan(n["max_batch"]), MOST * layout.dp * replicas, np.inf))
-    running = np.where(np.isnan(asked), free, np.minimum(asked, limit))
+    most, budget = defaults(parsed)
+    most = np.where(np.isnan(asked) | (most < MOST), most, np.inf)  # who asks for more raises the larger defaults
+    cap = np.where(np.isnan(n["max_batch"]), most, n["max_batch"]) * layout.dp * replicas
+    limit = np.maximum(np.minimum(room.most, cap), 1.0)
+    running = np.where(np.isnan(asked), limit, np.minimum(asked, limit))
     queued = np.where(np.isnan(asked), 0.0, np.maximum(asked - running, 0.0)) / running
+    queued = queued * np.array([1.0 if constants.base(g) == g else BURST for g in parsed.generation])
+    alone = np.maximum(running / (replicas * layout.dp), 1e-3)
+    staged = np.where(np.isin(engine, BY_LAYERS), 1.0, np.clip(layout.pp, 1.0, np.maximum(alone, 1.0)))
     draft = n["draft_tokens"]
     accepted = np.where(np.isnan(n["accepted_tokens"]), 0.6 * draft, n["accepted_tokens"])
     load = Load(
-        concurrency=np.maximum(running / (replicas * layout.dp), 1e-3),
+        concurrency=alone / staged,
         prompt=n["input_len"],
         output=n["output_len"],
         hit=np.minimum(n["prefix_hit"], 1.0),
         verified=1.0 + draft,
         accepted=1.0 + np.minimum(accepted, draft),
-        budget=np.full(len(total), BUDGET),
+        budget=budget,
         mixed=np.where(engine == "sglang", 0.0, 1.0),
         waves=np.zeros(len(total)) if waves is None else np.asarray(waves, float)[parsed.index],
+        static=np.isin(engine, STATIC).astype(float),
     )
     return Prepared(
         parsed=parsed,
@@ -111,74 +108,10 @@ def prepare(table: Mapping[str, Any], waves: Any = None) -> Prepared:
         widths=layout,
         replicas=replicas,
         devices=total,
-        most=most,
-        fits=fits,
-        need=need,
+        room=room,
+        staged=staged,
         queued=queued,
     )
-
-
-def _layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
-    """Widths per row; blanks are chosen: replicas and pp 1, tp all devices left that divide the heads."""
-    n = p.numbers
-    size = len(p.index)
-    tp, dp, ep, pp, rep, dev = (n[k].copy() for k in ("tp", "attention_dp", "ep", "pp", "replicas", "devices"))
-    pp, dp = np.where(pp > 0, pp, 1.0), np.where(dp > 0, dp, 1.0)
-    for i in range(size):
-        where = int(p.index[i])
-        heads, moe = float(p.models[i].heads), any(g.experts > 1 for g in p.models[i].layers)
-        if not tp[i]:
-            left = (dev[i] or 1.0) / (pp[i] * dp[i] * (rep[i] or 1.0))
-            options = [d for d in (1, 2, 4, 8, 16, 32, 64) if d <= left and heads % d == 0]
-            tp[i] = max(options, default=1)
-            if dev[i] > 1:
-                p.notes[where].append(f"layout chosen: tp={int(tp[i])}")
-        if not rep[i]:
-            rep[i] = max((dev[i] or 0.0) / (tp[i] * dp[i] * pp[i]), 1.0)
-        if rep[i] != np.floor(rep[i]):
-            rep[i] = max(np.floor(rep[i]), 1.0)
-        group = tp[i] * dp[i]
-        if not ep[i]:
-            ep[i] = group if moe and dp[i] > 1 else 1.0
-        if moe and (ep[i] > group or group % ep[i]):
-            p.reasons[where] = f"row {where + 1}: ep={int(ep[i])} must divide tp*attention_dp = {int(group)}"
-        if not moe:
-            ep[i] = 1.0
-        used = group * pp[i] * rep[i]
-        if dev[i] and abs(used - dev[i]) > 1e-6 and not p.reasons[where]:
-            if used > dev[i]:
-                p.reasons[where] = (
-                    f"row {where + 1}: tp*attention_dp*pp*replicas = {int(used)} needs more than {int(dev[i])} devices"
-                )
-            else:
-                p.notes[where].append(f"{int(used)} of {int(dev[i])} devices are used")
-    return Widths(tp=tp, dp=dp, ep=np.minimum(ep, tp * dp), pp=pp), rep
-
-
-def _memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(most sequences at once over all devices, bytes a device needs for weights, bytes it has)."""
-    size = len(p.index)
-    most, need, have = np.zeros(size), np.zeros(size), np.zeros(size)
-    for ix, model, dev in index:
-        counted: Counted = _counted(model)
-        layout = Layout(tp=w.tp[ix], dp=w.dp[ix], ep=w.ep[ix], moe_tp=w.moe_tp[ix], pp=w.pp[ix])
-        n = p.numbers
-        weights = weights_per_device(counted, layout)
-        context = n["input_len"][ix] + n["output_len"][ix]
-        cache = cache_per_device(counted, layout, Workload(context=context)) * p.element[ix] / 2.0
-        capacity = dev.memory("usable") * n["memory_utilisation"][ix] - RESERVE
-        need[ix], have[ix] = weights, capacity
-        most[ix] = np.floor(np.maximum(capacity - weights, 0.0) / np.maximum(cache, 1.0)) * w.dp[ix] * replicas[ix]
-    return most, need, have
-
-
-_COUNTED: dict[Any, Counted] = {}
-
-
-def _counted(model: Any) -> Counted:
-    if model not in _COUNTED:
-        _COUNTED[model] = count(model, "bf16")
-    return _COUNTED[model]
 
 
 def keys(p: rows.Parsed) -> dict[str, list[str]]:
@@ -204,9 +137,13 @@ def row_constants(
         for name in ("gqa.half", "mla.half"):
             out[name][hit] *= constants.in_flight(d)
         link[hit] = constants.link_rate(d, prepared.widths.tp[hit])
-        if d.link_class not in ("nvlink", ""):
-            out["comm.ar_start"][hit] *= {"xgmi": 1.0, "pcie": 3.0}.get(d.link_class, 4.0)
+        for name, factor in constants.link_factors(d.link_class).items():
+            if name in out:
+                out[name][hit] *= factor
     out["comm.link"] = link
+    for i, (engine, version, kind) in enumerate(zip(p.engine, p.version, p.generation, strict=True)):
+        for name, factor in constants.older(engine, version, kind).items():
+            out[name][i] *= factor
     known = fit if fit is not None else None if prior else constants.fitted()
     return constants.apply(out, known["effects"], keys(p)) if known else out
 
@@ -250,19 +187,20 @@ def predict(
     return source | out
 
 
-def levels(p: rows.Parsed) -> list[tuple[str, str, float]]:
-    """(tier, what falls back, factor on the log-width of the interval) per usable row."""
+def levels(p: rows.Parsed) -> list[tuple[str, str, np.ndarray]]:
+    """(tier, what falls back, factors on the log-widths of the intervals of tpot and ttft) per usable row."""
     out = []
+    data = constants.priors()
     for eng, gen in zip(p.engine, p.generation, strict=True):
-        why, wide = [], 1.0
+        why, wide = [], np.ones(2)
         if eng not in MEASURED_ENGINES:
-            known = eng in ("llama.cpp", "mlx")
-            basis = "priors from published single-stream numbers" if known else "mean of the measured engines"
+            known = data["engines"].get(eng, {})
+            basis = "priors from published numbers" if eng and known else "mean of the measured engines"
             why.append(f"engine {eng or 'not given'}: {basis}")
-            wide *= 1.5 if known else 1.25
+            wide = wide * known.get("wide", data["wide"]["engine"])
         if gen not in ("hopper", "blackwell"):
             why.append(f"device class {gen}: no kernel tables, published fractions of peak")
-            wide *= 2.2 if gen in GUESSED else 1.7
+            wide = wide * data["generations"].get(gen, {}).get("wide", data["wide"]["generation"])
         out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
     return out
 
@@ -279,7 +217,7 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
         tpot, ttft = tpot * np.exp(shift_t), ttft * np.exp(shift_f)
     length = ttft + (n["output_len"] - 1.0).clip(0.0) * tpot
     ttft = ttft + pre.queued * length
-    total = served.rate * n["output_len"] * pre.widths.dp * pre.replicas
+    total = served.rate * n["output_len"] * pre.widths.dp * pre.replicas * pre.staged
     total = total * served.tpot / tpot
     low_t, high_t = spread.get("tpot", [-0.25, 0.25])
     low_f, high_f = spread.get("ttft", [-0.9, 0.9])
@@ -288,27 +226,26 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
             continue
         if why:
             p.notes[i].append(why)
-        out["fits"][i] = bool(pre.fits[j] and pre.most[j] >= 1.0)
-        out["max_concurrency"][i] = int(pre.most[j])
+        out["fits"][i] = bool(pre.room.need[j] < pre.room.have[j] and pre.room.most[j] >= 1.0)
+        out["max_concurrency"][i] = int(pre.room.most[j])
         out["tier"][i] = tier
         if not out["fits"][i]:
-            gb = 1e9
-            memory = p.devices[j].memory("usable") * n["memory_utilisation"][j] - RESERVE
+            have, need = pre.room.have[j] / 1e9, pre.room.need[j] / 1e9
             out["reason"][i] = (
-                f"row {i + 1}: does not fit: weights and one sequence need more than {memory / gb:.1f} GB a device "
-                f"(weights {pre.need[j] / gb:.1f} GB); use more devices or a narrower format"
+                f"row {i + 1}: does not fit: weights and one sequence need more than {have:.1f} GB a device "
+                f"(weights {need:.1f} GB); use more devices or a narrower format"
             )
             continue
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
-        w = wide * width[j] * p.wide[j]
+        w, f = wide * width[j] * p.wide[j]
         out["tpot_ms"][i], out["ttft_ms"][i] = float(tpot[j] * 1e3), float(ttft[j] * 1e3)
         out["output_tok_s"][i] = float(total[j])
         out["output_tok_s_per_device"][i] = float(total[j] / pre.devices[j])
         out["tpot_low_ms"][i] = out["low"][i] = float(tpot[j] * 1e3 * np.exp(low_t * w))
         out["tpot_high_ms"][i] = out["high"][i] = float(tpot[j] * 1e3 * np.exp(high_t * w))
-        out["ttft_low_ms"][i] = float(ttft[j] * 1e3 * np.exp(low_f * w))
-        out["ttft_high_ms"][i] = float(ttft[j] * 1e3 * np.exp(high_f * w))
+        out["ttft_low_ms"][i] = float(ttft[j] * 1e3 * np.exp(low_f * f))
+        out["ttft_high_ms"][i] = float(ttft[j] * 1e3 * np.exp(high_f * f))
 
 
 def read_rows(path: str) -> dict[str, list[str]]:

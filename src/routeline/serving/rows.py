@@ -16,12 +16,15 @@ from ..hardware import Device
 from ..routing import Routing
 from ..routing import parse as parse_routing
 from . import names
-from .checkpoint import checkpoint, for_engine, from_name, label
+from .checkpoint import checkpoint
+from .device_text import count
+from .labels import for_engine, from_name, read
+from .model_text import ollama
 
 REQUIRED = ("model", "device", "input_len", "output_len")
 NUMBERS = {
     "devices": 0.0, "tp": 0.0, "pp": 0.0, "ep": 0.0, "attention_dp": 0.0, "replicas": 0.0, "input_len": math.nan,
-    "output_len": math.nan, "concurrency": math.nan, "memory_utilisation": 0.90, "max_batch": math.nan,
+    "output_len": math.nan, "concurrency": math.nan, "memory_utilisation": math.nan, "max_batch": math.nan,
     "draft_tokens": 0.0, "accepted_tokens": math.nan, "prefix_hit": 0.0,
 }  # fmt: skip
 """Numeric columns and what a blank means (0 in a width: choose)."""
@@ -121,7 +124,7 @@ def _number(value: Any, name: str, blank: float) -> float:
 
 def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
     """Check every row; names are resolved once per distinct name."""
-    count = len(table["model"])
+    size = len(table["model"])
     cache: dict[tuple[str, str], Any] = {}
 
     def once(kind: str, text: str, make: Any) -> Any:
@@ -135,7 +138,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
             raise RoutelineError(cache[key])
         return cache[key]
 
-    reasons, notes = [""] * count, [[] for _ in range(count)]
+    reasons, notes = [""] * size, [[] for _ in range(size)]
     keep: list[int] = []
     texts: dict[str, list[Any]] = {
         k: [] for k in ("models", "devices", "engine", "version", "weights", "generation", "routing")
@@ -143,7 +146,7 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
     numbers: dict[str, list[float]] = {k: [] for k in NUMBERS}
     element: list[float] = []
     wide: list[float] = []
-    for i in range(count):
+    for i in range(size):
         try:
             row = {k: _number(table[k][i], k, blank) if k in table else blank for k, blank in NUMBERS.items()}
             text = {k: _text(table[k][i]) if k in table else "" for k in TEXTS}
@@ -152,14 +155,17 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
                     raise RoutelineError(f"{k} is blank; give the mean number of tokens")
             if not text["device"]:
                 raise RoutelineError("device is blank; `routeline devices` lists those known")
-            model = once("model", text["model"], names.find)
-            dev = once("device", text["device"], names.device)
             eng = names.engine(text["engine"])
+            named = ollama(text["model"]) if "ollama" in text["engine"].lower() else text["model"]
+            model = once("model", named, names.find)
+            dev, read = once("device", text["device"], names.device_noted)
+            if read:
+                notes[i].append(read)
             gen = once("generation", dev.name, lambda _, d=dev: names.generation(d))
             _count_in_device(text["device"], row, notes[i])
-            fmt, factor = _weights(text, model.name, eng, notes[i])
+            fmt, factor = _weights(text, model.name, eng, dev, notes[i])
             routing, more = _routing(text["routing"], notes[i])
-            key = ("checkpoint", f"{text['model']}|{fmt}|{eng}")
+            key = ("checkpoint", f"{named}|{fmt}|{eng}")
             if key not in cache:
                 cache[key] = checkpoint(model, fmt, eng)
             element.append(_cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i]))
@@ -187,21 +193,28 @@ def _native(model: Model) -> str:
     return "bf16" if dominant(model) == "bf16" else "quantised"
 
 
-def _weights(text: Mapping[str, str], model: str, engine: str, notes: list[str]) -> tuple[str, float]:
+def _weights(text: Mapping[str, str], model: str, engine: str, dev: Device, notes: list[str]) -> tuple[str, float]:
     """(canonical label, widening) of the weights column; blank: the model's name, else its own."""
     asked = text["weights"]
     try:
-        found, wide = label(asked), 1.0
+        (found, searched), wide = read(asked), 1.0
+        if searched:
+            notes.append(f"weights {asked!r} are read as {found}")
     except RoutelineError:
         notes.append(f"weights {asked!r} are not known: the checkpoint's own format is used and the interval widened")
         found, wide = "native", UNKNOWN
     named = from_name(text["model"]) if found == "native" else ""
+    local = re.search(r"ollama|lm[- ]?studio", text["engine"].lower())
     if named and not from_name(model):
         notes.append(f"weights {named}, from the model's name")
         found = named
-    elif found == "native" and "ollama" in text["engine"].lower() and not from_name(model):
-        notes.append("weights q4_k_m, which ollama serves by default")
+    elif found == "native" and local and not from_name(model):
+        notes.append(f"weights q4_k_m, which {local[0]} serves by default")
         found = "q4_k_m"
+    said = (asked or text["model"]).lower()
+    if found == "fp8" and "8a8" in said.replace("a8w8", "w8a8") and "fp8" not in said and "fp8" not in dev.peaks:
+        notes.append(f"weights w8a8 are read as int8: {dev.name} computes no FP8")
+        found = "int8"
     return for_engine(found, engine), wide
 
 
@@ -219,10 +232,10 @@ def _routing(text: str, notes: list[str]) -> tuple[Routing, float]:
 
 def _count_in_device(text: str, row: dict[str, float], notes: list[str]) -> None:
     """`8x H100` in the device column fills a blank number of devices."""
-    found = re.match(r"(\d+)\s*[x×]\s*", text)
+    found = count(text)
     if found and not row["devices"]:
-        row["devices"] = float(found[1])
-        notes.append(f"{found[1]} devices, from the device's name")
+        row["devices"] = float(found)
+        notes.append(f"{found} devices, from the device's name")
 
 
 def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> float:

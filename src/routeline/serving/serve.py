@@ -3,7 +3,8 @@
 Fixed point: of C requests in flight a fraction phi decodes. A decoding request sees the C-1 others (arrival theorem
 of closed loops): phi*(C-1) of them decode beside it, and every step carries phi*(C-1)*I/O of their prompt tokens.
 Engines either mix those tokens into decode steps (chunked prefill) or pause decoding for whole prompts; `mixed` says
-which.
+which. Where prompts run alone, requests that arrived together stay together: all prompts first, then all decoding, so
+a request sees on average half of the others' prompts after its own, (C-1)/2, instead of all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Load:
     hit: share of the prompt found in a prefix cache; verified / accepted: tokens checked and kept per sequence
     and step (1 and 1 without speculation); budget: most prompt tokens in one step; mixed: 1 chunked prefill
     inside decode steps, 0 prompts alone; waves: 0 requests arrive one by one as others finish, 1 all together
-    (equal lengths keep a closed loop in lock-step)."""
+    (equal lengths keep a closed loop in lock-step); static: 1 one batch, all its prompts before all its tokens."""
 
     concurrency: np.ndarray
     prompt: np.ndarray
@@ -37,6 +38,7 @@ class Load:
     budget: np.ndarray
     mixed: np.ndarray
     waves: np.ndarray
+    static: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +76,12 @@ def _loop(
     table: Table, k: Constants, load: Load, others: Any, decoding: Any, steps: Any, fresh: Any, context: Any
 ) -> Served:
     """One evaluation: `others` decode beside a decoding request, `decoding` on average over all time."""
-    b = np.minimum(load.concurrency, 1.0) + others
-    per_step = others * fresh / steps
+    c, static = load.concurrency, load.static > 0
+    b = np.where(static, c, np.minimum(c, 1.0) + others)
+    together = np.where(load.mixed > 0, load.waves, np.maximum(load.waves, np.minimum(k["ttft.burst"], 1.0)))
+    rivals = np.maximum(c - 1.0, 0.0)
+    per_step = ((1.0 - together) * others + together * rivals / 2.0) * fresh / steps
+    per_step = np.where(static, c * fresh, per_step)
     chunk = np.minimum(np.maximum(fresh, per_step), load.budget)
     often = np.minimum(per_step / chunk, 1.0)
     requests = chunk / fresh
@@ -85,7 +91,8 @@ def _loop(
     )
     fixed = k["step.fixed"] + k["step.sequence"] * b
     plain = sum(parts.values()) + fixed
-    alone = np.where(load.mixed > 0, b, 0.0)
+    mixed = (load.mixed > 0) & ~static
+    alone = np.where(mixed, b, 0.0)
     filled = step_seconds(
         table,
         k,
@@ -98,18 +105,19 @@ def _loop(
     )
     extra = k["step.prefill"] + k["step.request"] * requests
     busy = sum(filled.values()) + fixed + extra
-    inside = np.where(load.mixed > 0, busy - plain, busy)
-    lockstep = load.waves * np.where(load.mixed > 0, 0.5, 1.0)
-    step = plain + often * np.maximum(inside, 0.0) * (1.0 - lockstep) * k["step.interference"]
+    inside = np.where(mixed, busy - plain, busy)
+    step = plain + np.where(static, 0.0, often * np.maximum(inside, 0.0) * k["step.interference"])
     tpot = step / load.accepted
     chunks = np.maximum(fresh / load.budget, 1.0)
     own = chunks * busy
     service = np.maximum(inside / np.maximum(requests, 1.0), 0.0) * chunks
     rate = decoding / (steps * step)
-    used = np.minimum(rate * service * np.maximum(1.0 - 1.0 / np.maximum(load.concurrency, 1.0), 0.0), 0.95)
+    used = np.minimum(rate * service * np.maximum(1.0 - 1.0 / np.maximum(c, 1.0), 0.0), 0.95)
     wait = service * used / (2.0 * (1.0 - used))
-    burst = np.maximum(k["ttft.burst"], load.waves) * np.maximum(load.concurrency - 1.0, 0.0) * service / 2.0
-    ttft = own + 0.5 * step + np.minimum(wait, load.concurrency * service) + burst + k["ttft.fixed"]
+    burst = np.maximum(k["ttft.burst"], load.waves) * np.maximum(c - 1.0, 0.0) * service / 2.0
+    ttft = own + 0.5 * step + np.minimum(wait, c * service) + burst + k["ttft.fixed"]
+    first = np.maximum(c * fresh / chunk, 1.0) * busy + k["ttft.fixed"]
+    ttft, rate = np.where(static, first, ttft), np.where(static, c / (first + steps * step), rate)
     return Served(
         tpot=tpot, ttft=ttft, decoding=b, step=plain, interference=step - plain,
         parts={**parts, "scheduling": fixed}, rate=rate,

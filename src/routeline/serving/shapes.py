@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ..arch import Layers, Model, State, Stream
-from ..launches import launches
+from ..launches import launches, norms_over_heads, small_launches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,10 @@ class Shape:
     mixers: float
     ffns: float
     moe_layers: float
+    small: float
+    """Small kernels of a step [-]; see routeline.launches."""
+    wide_norms: float
+    """Mixers whose query norms span the heads [-]."""
     latent: bool
 
 
@@ -86,12 +90,14 @@ def shape(model: Model) -> Shape:
     moes: list[Moe] = []
     streams: dict[Stream, float] = {}
     states: dict[State, float] = {}
-    mixers = ffns = moe_layers = 0.0
+    mixers = ffns = moe_layers = small = wide = 0.0
     for g in model.layers:
         if g.encoder:
             continue
         products, m = _kernels(g, h)
         gemms += products
+        small += g.count * small_launches(g)
+        wide += g.count * norms_over_heads(g)
         parts = {w.part for w in g.weights}
         if m is not None:
             moes.append(m)
@@ -121,6 +127,8 @@ def shape(model: Model) -> Shape:
         mixers=mixers,
         ffns=ffns,
         moe_layers=moe_layers,
+        small=small,
+        wide_norms=wide,
         streams=tuple((n, s) for s, n in streams.items()),
         states=tuple((n, s) for s, n in states.items()),
         latent=any(s.name == "latent" for s in streams),

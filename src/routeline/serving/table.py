@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..hardware import Device
+from ..kernels import kernel_code
 from ..routing import Routing
 from .shapes import Gemm, Shape
 
-CODES = ("bf16", "fp8", "fp4", "w4a16")
-"""Kernel classes of a matrix product: 16-bit; 8-bit native; 4-bit native; weights narrower than the compute."""
 PARTS = ("attention", "router", "shared", "dense_ffn", "head", "other")
 
 
@@ -107,6 +106,8 @@ class Table:
     mixers: np.ndarray
     ffns: np.ndarray
     moe_layers: np.ndarray
+    small: np.ndarray
+    wide_norms: np.ndarray
     bandwidth: np.ndarray
     routings: tuple[tuple[np.ndarray, Routing], ...] = ()
     """(rows, routing) where a routing was asked for by name; the others follow the fitted skew."""
@@ -119,12 +120,8 @@ def kernel_class(bits: float, fmt: str, device: Device) -> tuple[int, float, flo
     always has a peak).
     """
     ran = device.compute_format(fmt) or next(iter(device.peaks))
-    peak = float(device.peaks[ran])
-    if ran in ("fp8", "int8"):
-        return (1 if bits >= 7.0 else 3), peak, 1.0 if bits >= 7.0 else 2.0
-    if ran in ("fp4", "int4"):
-        return 2, peak, 0.5625
-    return (0 if bits >= 15.0 else 3), peak, 2.0
+    code, act = kernel_code(bits, fmt, ran)
+    return code, float(device.peaks[ran]), act
 
 
 class _Columns:
@@ -145,12 +142,13 @@ class _Columns:
 def build(groups: Sequence[tuple[np.ndarray, Shape, Device]], widths: Widths, element: np.ndarray) -> Table:
     """The table of `groups`: (row indices, shape, device). element: bytes of a cached element per row [B]."""
     n = len(widths.tp)
-    hidden, mixers, ffns, moe_layers, bandwidth = (np.zeros(n) for _ in range(5))
+    hidden, mixers, ffns, moe_layers, bandwidth, small, wide = (np.zeros(n) for _ in range(7))
     g, m, s, t = _Columns(), _Columns(), _Columns(), _Columns()
     for rows, shape, device in groups:
         tp, moe_tp = widths.tp[rows], widths.moe_tp[rows]
         hidden[rows], mixers[rows], ffns[rows] = shape.hidden, shape.mixers, shape.ffns
         moe_layers[rows], bandwidth[rows] = shape.moe_layers, float(device.bandwidth)
+        small[rows], wide[rows] = shape.small, shape.wide_norms
         bf16 = float(device.peaks.get("bf16", next(iter(device.peaks.values()))))
         for gemm in (*shape.gemms, shape.head):
             _gemm(g, gemm, rows, tp, device)
@@ -197,6 +195,8 @@ def build(groups: Sequence[tuple[np.ndarray, Shape, Device]], widths: Widths, el
         mixers=mixers,
         ffns=ffns,
         moe_layers=moe_layers,
+        small=small,
+        wide_norms=wide,
         bandwidth=bandwidth,
         gemms=_make(Gemms, g.arrays(9)),
         moes=_make(Moes, m.arrays(10)),

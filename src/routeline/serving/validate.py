@@ -211,7 +211,7 @@ def protocol(
     found = inferred(rows)
     waves, draft = found["waves"][clean], found["draft"][clean]
     known = columns | {"draft_tokens": list(draft), "accepted_tokens": list(np.where(draft > 0, ACCEPTED, 0.0))}
-    problem = fit.problem(known, columns["family"], 0.75 * waves)
+    problem = fit.problem(known, columns["family"], waves)
     folds = fit.leave_out(problem)
     return {
         "rules": " ".join((inferred.__doc__ or "").split()),
@@ -239,7 +239,9 @@ def ideal(columns: dict[str, list[Any]], problem: fit.Problem) -> np.ndarray:
     Same launches, with every fraction 1, every start-up 0 and the maximum in place of the rounded roofline.
     """
     k = dict(fit.constants.apply(problem.base, [], problem.keys))
-    ones = ("eta", "f", "prefill", "ar_fraction", "nccl_fraction", "a2a_fraction", "spread", "skew")
+    ones = (
+        "eta", "f", "prefill", "ar_fraction", "two_fraction", "nccl_fraction", "a2a_fraction", "spread", "skew",
+    )  # fmt: skip
     for name, value in list(k.items()):
         last = name.split(".", 1)[1]
         if last in ones:

@@ -109,8 +109,8 @@ class Lowered:
             raise RoutelineError("q is needed: give an axis q, or a value under [fixed]")
         before = len(self.tracer.guards) if self.tracer is not None else 0
         q = self.q
-        if isinstance(q, np.ndarray) and not _builds(model, float(q.min()), self.scenario.dense):
-            least = smallest_q(model, self.scenario.dense)
+        least = dense.smallest_q(model, self.scenario.dense)
+        if isinstance(q, np.ndarray) and float(q.min()) <= least:
             self.refusals.append((q <= least, 5))
             q = np.maximum(q, least * (1 + 1e-9) + 1e-12)
         found = dense.matched(model, q, self.scenario.dense)
@@ -290,28 +290,3 @@ class Lowered:
             totals.append(best)
             fits.append(some)
         return totals[0] / totals[1], all_of(self.ok, *fits)
-
-
-def smallest_q(model: Model, shape: str) -> float:
-    """The q at or below which the dense shape cannot be built, to 1e-9 of itself [-]; 0 when any q can."""
-    low, high = 0.0, 1e6
-    if _builds(model, 1e-6, shape):
-        return 0.0
-    low = 1e-6
-    for _ in range(80):
-        mid = math.sqrt(low * high)
-        if _builds(model, mid, shape):
-            high = mid
-        else:
-            low = mid
-        if high / low < 1.0 + 1e-15:
-            break
-    return low
-
-
-def _builds(model: Model, q: float, shape: str) -> bool:
-    try:
-        dense.matched(model, q, shape)
-    except RoutelineError:
-        return False
-    return True

@@ -105,7 +105,7 @@ OUTPUTS: dict[str, Known] = {
 
 
 def break_even(x: Lowered) -> Output:
-    """T* where fixed + routed * U(T)/E = dense weight bytes read, pooled (model.md section 6, form 2).
+    """T* where fixed + routed * U(T)/E = dense weight bytes read, pooled (docs/physics.md section 6, form 2).
 
     Solved for uniform routing: U = E(1 - (1-k/E)**T). No value where the MoE always or never reads more.
     """

@@ -7,11 +7,13 @@ order, so they do not depend on who computed what.
 
 from __future__ import annotations
 
+import html
 import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,23 @@ class Result:
     @property
     def rate(self) -> float:
         return self.points / max(self.seconds, 1e-9)
+
+    def chart(self, name: str | None = None) -> Any:
+        """The chart of one reducer or output (default the first); needs the extra [plots].
+
+        Charts are looked up when called: a sweep imports nothing that stands above it.
+        """
+        return import_module("routeline.plots.sweeps").chart(self, name)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much was computed, and the first chart where there is one."""
+        kept = ", ".join(self.reduced or self.arrays) or "blocks on disk"
+        text = f"<p>{self.points:,.0f} points in {self.seconds:.3g} s: {html.escape(kept)}</p>"
+        try:
+            import_module("routeline.plots").available()
+            return f"<div>{text}{self.chart().image()}</div>"
+        except RoutelineError:
+            return f"<div>{text}</div>"
 
     def refusals(self) -> dict[str, str]:
         """Combinations of names that no point can be evaluated for, with why (resolves every combination)."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import resolve
+from .. import dense, resolve
 from ..compare import network
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
@@ -275,7 +275,7 @@ def sobol(
     least = cell.opponent is None and "q" in vary and cell.model is not None
     if least:
         low, high, why = vary["q"]
-        smallest = lower.smallest_q(cell.model, cell.scenario.dense) * 1.01  # type: ignore[arg-type]
+        smallest = dense.smallest_q(cell.model, cell.scenario.dense) * 1.01  # type: ignore[arg-type]
         vary["q"] = (max(low, smallest), max(high, 1.1 * smallest), why)
     problem = {
         "num_vars": len(vary), "names": list(vary), "bounds": [[math.log(a), math.log(b)] for a, b, _ in vary.values()],

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from .. import counts
+from ..answer import verdict
 from ..arch import Model
 from ..compare import Comparison
 from ..errors import RoutelineError, shorten
@@ -145,7 +146,8 @@ def _compute_view(choice: Choice, uploaded: Model | None, allow_hub: bool) -> Vi
     """A View, or the refusal as text: exceptions with arguments of their own do not travel between processes."""
     try:
         found = answer(choice, uploaded, allow_hub=allow_hub)
-        return make_view(found, _say(found))
+        known: Any = Lazily(found)
+        return make_view(found, verdict(found, known), known.request)
     except RoutelineError as error:
         return str(error)
 
@@ -290,10 +292,3 @@ class Lazily:
         from ..fair import what_matters
 
         return what_matters(self._found)
-
-
-def _say(found: Comparison) -> str:
-    from ..answer import verdict
-
-    known: Any = Lazily(found)
-    return verdict(found, known)

@@ -10,18 +10,22 @@ import streamlit as st
 from ..errors import RoutelineError
 from ..units import show
 from . import answers, state, uploads
-from .parts import md, refusal
+from .parts import refusal
 from .state import Choice
+from .words import md, up
 
 MILLI = 1e-3
 
 
 def sidebar(*, allow_hub: bool) -> Choice:
-    """Draw the controls and return what they say. On a visitor's first run they start from the address bar."""
+    """Draw the controls and return what they say. On a visitor's first run they start from the address bar.
+
+    What of it was not understood is said on the page itself: on a phone the controls are folded away.
+    """
     if "ready" not in st.session_state:
         _start(allow_hub)
     for text in st.session_state.get("complaints", ()):
-        st.sidebar.warning(md(text), icon=":material/link_off:")
+        st.warning(md(up(text)), icon=":material/link_off:")
     with st.sidebar:
         _model(allow_hub)
         _devices()
@@ -62,24 +66,23 @@ def _model(allow_hub: bool) -> None:
     listed = [state.UPLOAD, *answers.models()] if "uploaded" in keep else list(answers.models())
     if keep["model"] == state.UPLOAD and "uploaded" not in keep:
         keep["model"] = Choice().model
-    st.selectbox("MoE", _among(listed, "model"), key="model", help="A mixture-of-experts model of the catalogue.")
+    st.selectbox("MoE model", _among(listed, "model"), key="model", help="A mixture-of-experts model of the catalogue.")
     with st.expander("Your own model", icon=":material/upload_file:"):
         st.file_uploader(
             "Drop in a config.json",
             type=["json"],
             key="file",
             on_change=_uploaded,
-            help="The config.json of a Hugging Face model, at most 1 MB. It is read as data, kept in this session "
-            "only, "
-            "and is not part of the link.",
+            help="The config.json of a Hugging Face model.",
         )
+        st.caption("At most 1 MB. It is read as data only, stays in this session and is not part of the link.")
         if allow_hub:
             st.text_input("or a Hugging Face id", key="hub", placeholder="owner/name", on_change=_fetched)
     if keep.get("refused"):
         refusal(keep["refused"])
     names = {"same-attention": "matched dense, same attention", "standard": "matched dense, Llama-like"}
     st.selectbox(
-        "against",
+        "compared with",
         [*state.MATCHED, *answers.every_model()],
         key="dense",
         format_func=lambda n: names.get(n, str(n)),
@@ -134,9 +137,14 @@ def _serving() -> None:
     st.number_input(
         "batch [sequences]", 1, 10**6, None, key="batch", placeholder="the largest that fits", help="Decoded together."
     )
-    st.selectbox("weights", state.WEIGHTS, key="weights", help="native: as the checkpoint stores them.")
+    st.selectbox(
+        "weights",
+        state.WEIGHTS,
+        key="weights",
+        help="Stored format of both sides. native: as the checkpoint stores them.",
+    )
     st.number_input(
-        "q",
+        "q, size of the dense match",
         0.01,
         1000.0,
         None,

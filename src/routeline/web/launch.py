@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import RoutelineError
 from ..plots import theme
+from . import night
 
 SCRIPT = Path(__file__).with_name("app.py")
 UPLOAD_MB = 1
@@ -43,11 +44,20 @@ def settings(address: str, port: int) -> dict[str, Any]:
         "runner.postScriptGC": False,
         "global.developmentMode": False,
         "logger.level": "warning",
-        "theme.base": "light",
-        "theme.primaryColor": theme.DENSE,
-        "theme.textColor": theme.INK,
-        "theme.blueTextColor": theme.DENSE,
-        "theme.orangeTextColor": "#B34A00",
+        "theme.headingFontSizes": ["1.9rem", "1.6rem", "1.2rem", "1.05rem", "1rem", "0.9rem"],
+        "theme.metricValueFontSize": "1.7rem",
+        "theme.paddingTop": "1.2rem",
+        "theme.paddingBottom": "3rem",
+        "theme.light.primaryColor": theme.DENSE,
+        "theme.light.textColor": theme.INK,
+        "theme.light.blueTextColor": theme.DENSE,
+        "theme.light.orangeTextColor": "#B34A00",
+        "theme.dark.primaryColor": night.SHADES[theme.DENSE],
+        "theme.dark.backgroundColor": night.GROUND,
+        "theme.dark.secondaryBackgroundColor": "#20262C",
+        "theme.dark.textColor": night.INK,
+        "theme.dark.blueTextColor": "#63B5EA",
+        "theme.dark.orangeTextColor": "#F59A5B",
     }
 
 

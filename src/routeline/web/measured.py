@@ -8,8 +8,9 @@ from typing import Any
 
 import streamlit as st
 
-from .parts import figure, md, table
+from .parts import figure, table
 from .state import Choice
+from .words import md
 
 OPERATIONS = {
     "gemm": "matrix products",
@@ -55,8 +56,8 @@ def show(choice: Choice, *, silicon: bool) -> None:
         left.metric("mean error", f"{mean:.1%}")
         right.metric("median error", f"{median:.1%}")
     st.markdown(
-        "Every model family is predicted by constants that were fitted without it "
-        f"({md(str(serving.get('source', ''))[:300])}). Devices without measured kernels run on stated priors. "
+        "Every model family is predicted by constants that were fitted without it. Measurements: "
+        f"{md(str(serving.get('source', ''))[:300])}. Devices without measured kernels run on stated priors. "
         "The ideal and bandwidth tiers are bounds: measurements should be slower."
     )
     st.subheader("Kernels, on shapes held out of the fit", anchor=False)

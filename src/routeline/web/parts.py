@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import streamlit as st
 
+from ..plots import theme
 from . import answers
+from .night import GROUND, night
 from .state import Choice
+from .words import md, plainly, up
+
+STYLE = """<style>
+[data-testid="stMainBlockContainer"] { max-width: 62rem; }
+[data-testid="stMainBlockContainer"] h2 { padding: .35rem 0 .5rem; }
+[data-testid="stMetricValue"] { font-variant-numeric: tabular-nums; }
+.stTooltipErrorHoverTarget .stFileChip { flex-wrap: wrap; height: auto; }
+.stTooltipErrorHoverTarget .stFileChip > span { position: static; width: 100%; height: auto; clip: auto;
+  overflow: visible; white-space: normal; font-size: .8rem; }
+@media (max-width: 640px) {
+  [data-testid="stExpandSidebarButton"] { width: auto; padding: 0 .6rem; }
+  [data-testid="stExpandSidebarButton"]::after { content: "Settings and pages"; font-size: .9rem; margin-left: .3rem; }
+  [data-testid="stColumn"]:has([data-testid="stMetric"]) { flex: 1 1 45%; min-width: 45%; }
+  [data-testid="stMainBlockContainer"] :is(td, th) { padding: .3rem .35rem; font-size: .85rem; }
+  [data-testid="stMainBlockContainer"] h1 { font-size: 1.55rem; }
+  [data-testid="stMainBlockContainer"] h2 { font-size: 1.35rem; }
+}
+</style>"""
+"""What Streamlit's options do not reach: the text width, why a file was refused, the way to the settings on a phone."""
 
 FITTED = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 """A chart as wide as its place; its height stays that of the plot, legends come on top."""
-
-_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$:~&=^])")
-
-
-def md(text: object) -> str:
-    """Text that Markdown, LaTeX and Streamlit's own directives leave as it is."""
-    return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
 
 
 def picture(choice: Choice, name: str, **options: str) -> None:
@@ -27,11 +40,11 @@ def picture(choice: Choice, name: str, **options: str) -> None:
     uploaded = st.session_state.get("uploaded")
     made = answers.picture(choice, name, uploaded, **options)
     if "refusal" in made:
-        st.info(md(made["refusal"]), icon=":material/block:")
+        st.info(md(up(plainly(made["refusal"]))), icon=":material/block:")
         return
     figure(made, name)
     st.download_button(
-        "PNG",
+        "This chart as PNG",
         data=lambda: answers.file(f"png:{name}", choice, uploaded, **options),
         file_name=f"routeline-{name}.png",
         mime="image/png",
@@ -42,17 +55,22 @@ def picture(choice: Choice, name: str, **options: str) -> None:
     )
 
 
+FONT = "Source Sans, Source Sans Pro, sans-serif"
+"""The page's own type, which Streamlit serves with it."""
+
+
 def figure(made: dict[str, Any], name: str) -> None:
     """Title, reading note, panels and caption of a chart."""
     st.subheader(md(made["title"]), anchor=False)
     if made["note"]:
         st.markdown(md(made["note"]))
-    specs = made["specs"]
+    specs, dark = made["specs"], st.context.theme.type == "dark"
     places: Sequence[Any] = st.columns(min(made["columns"], len(specs))) if made["columns"] > 1 else [st] * len(specs)
     for i, spec in enumerate(specs):
-        sized = {k: v for k, v in spec.items() if k != "width"} | FITTED
+        sized = {k: v for k, v in spec.items() if k != "width"} | FITTED | {"config": theme.config(FONT)}
+        shown = night(sized) | {"background": GROUND} if dark else sized
         place = places[i % len(places)]
-        place.vega_lite_chart(spec=sized, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
+        place.vega_lite_chart(spec=shown, width="stretch", theme=None, key=f"chart-{name}-{i}", alt=made["alt"])
     st.caption(md(made["caption"]))
 
 
@@ -93,7 +111,7 @@ def glossary() -> None:
 
 def refusal(text: object) -> None:
     """A refusal, in full, as loud as an answer."""
-    st.error(md(text), icon=":material/error:")
+    st.error(md(up(plainly(str(text)))), icon=":material/error:")
 
 
 def downloads(choice: Choice) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..compare import Comparison
+from ..report.standing import Standing
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -23,22 +24,21 @@ class Stand:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """An answer as the page shows it. others: R by rule; matched: the opponent is a matched dense model."""
+    """An answer as the page shows it. asked: a batch or latency was given; ledger, ratios: (head, rows)."""
 
-    verdict: str
-    ratio: float | None
-    others: dict[str, float | None]
-    matched: bool
+    standing: Standing
+    asked: bool
     reuse: float | None
     headroom: float | None
     moe: Stand
     dense: Stand
     sentence: str
     warnings: tuple[str, ...]
-    ratios: Rows
+    ratios: tuple[tuple[str, ...], Rows]
     labels: tuple[str, str]
     sides: Rows
     ledger: tuple[tuple[str, ...], Rows]
+    setting: str
     command: str
     accuracy: str
     notes: tuple[str, ...]
@@ -46,29 +46,35 @@ class View:
     pairs: Rows
 
 
-def view(found: Comparison, sentence: str) -> View:
-    """Everything the page says about an answer, worked out once."""
-    from ..answer import ratio_rows, side_rows
+def view(found: Comparison, sentence: str, request: Any = None) -> View:
+    """Everything the page says about an answer, worked out once. request: its requests.Requests, if known."""
+    from ..answer import side_rows
     from ..plots.data import labels
     from ..report import accuracy, command_of, ledger
+    from ..report.standing import standing, table
+    from ..units import show
 
     head, rows = ledger(found)
     evidence = found.q_evidence
+    stands = standing(found, request)
+    top, ratios = table(stands)
+    one, two = labels(found)
+    asked = found.scenario.batch is not None or found.scenario.tpot is not None
     return View(
-        verdict=found.verdict,
-        ratio=found.throughput_ratio,
-        others={name: r.value for name, r in found.ratios.items() if name != "max_batch"},
-        matched=found.opponent.architecture == "matched dense",
+        standing=stands,
+        asked=asked,
         reuse=found.reuse_penalty,
         headroom=found.headroom_gain,
         moe=_stand(found, found.moe),
         dense=_stand(found, found.dense),
         sentence=sentence,
         warnings=tuple(found.warnings),
-        ratios=_text(ratio_rows(found)),
-        labels=labels(found),
+        ratios=(top, _text(ratios)),
+        labels=(one, two),
         sides=_text(side_rows(found)),
         ledger=(tuple(head), _text(rows)),
+        setting=f"{one} or {two} on {found.cluster.name}, {show(float(found.scenario.context), 'tokens')} tokens of "
+        "context",
         command=command_of(found),
         accuracy=accuracy(found),
         notes=tuple(map(str, getattr(evidence, "notes", ()))),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import urllib.parse
 from pathlib import Path
 
 import streamlit as st
 
+from ..answer.rows import number
 from ..errors import RoutelineError, shorten
+from ..plots.theme import digits
 from ..units import show
-from . import answers, state
-from .parts import downloads, glossary, md, picture, refusal, table
+from . import answers, state, words
+from .parts import STYLE, downloads, glossary, picture, refusal, table
 from .state import Choice
 from .view import View
+from .words import md
 
 ICON = Path(__file__).parent.parent / "data" / "favicon.png"
 
@@ -28,6 +32,7 @@ PICTURES = {
     "Fragmentation": "fragmentation",
     "Expert width": "width",
 }
+FIRST = "The two penalties"
 
 
 def asked() -> tuple[Choice, View | None]:
@@ -49,85 +54,87 @@ def fault(error: Exception) -> None:
     refusal("this combination hit a fault in Routeline; change a setting, and please report the address above")
 
 
-def headline(found: View) -> str:
-    """The verdict in a few words, Markdown, equally loud whoever wins."""
-    r = found.ratio
-    rival = "The dense model" if found.matched else "The opponent"
-    if found.verdict == "dense" and r is not None:
-        return f":blue[{rival} wins: {r:.3g} times the tokens per second]"
-    if found.verdict == "moe" and r is not None:
-        return f":orange[The MoE wins: {1 / r:.3g} times the tokens per second]"
-    return {
-        "tie": "A tie: both serve the same within 2%",
-        "moe_infeasible": f":blue[{rival} wins: the MoE does not fit]",
-        "dense_infeasible": ":orange[The MoE wins: its opponent does not fit]",
-    }.get(found.verdict, ":red[Neither model fits]")
-
-
-def turned(found: View) -> list[str]:
-    """One line for each other rule under which somebody else wins, as loud as the headline."""
-    out = []
-    names = {"equal_batch": "At the same batch", "tpot": "At the same time per token", "request": "Per whole request"}
-    for name, lead in names.items():
-        r = found.others.get(name)
-        if r is None or found.verdict not in ("dense", "moe", "tie"):
-            continue
-        if r < 1 / 1.02 and found.verdict != "moe":
-            out.append(f":orange[{lead} the MoE wins: {1 / r:.3g} times the tokens per second]")
-        elif r > 1.02 and found.verdict != "dense":
-            out.append(f":blue[{lead} the dense side wins: {r:.3g} times the tokens per second]")
-    return out
-
-
 def compare() -> None:
     """MoE or dense, on these devices?"""
     st.title("Mixture of experts or dense?", anchor=False)
     st.markdown(
         "Which serves more tokens per second on the same devices: a mixture-of-experts model, or a dense model of the "
-        "same quality? Choose a model and devices in the sidebar; everything here follows."
+        "same quality? Choose a model and devices in the settings; everything here follows."
     )
     glossary()
     choice, found = asked()
     if found is None:
         return
-    with st.container(border=True):
-        for text in (headline(found), *turned(found)):
-            st.header(text, anchor=False)
-        st.markdown(md(found.sentence))
-        _metrics(found)
-    for text in found.warnings[:6]:
-        st.warning(md(text), icon=":material/warning:")
-    st.subheader("The ratio under each rule", anchor=False)
-    head = ("R = dense / MoE throughput", "R", "batch MoE / dense", "tokens/s MoE / dense", "why there is none")
-    width = 5 if any(row[4] for row in found.ratios) else 4
-    if found.ratios:
-        table(head[:width], [row[:width] for row in found.ratios])
-    picked = st.pills("Charts", list(PICTURES), default="The two penalties", key="picked", label_visibility="collapsed")
-    picture(choice, PICTURES[picked or "The two penalties"])
+    _verdict(found)
+    _warnings(found.warnings)
+    if found.ratios[1]:
+        st.subheader("Who serves more, rule by rule", anchor=False)
+        table(*found.ratios)
+    st.subheader("Why", anchor=False)
+    first, key = (FIRST, "picked") if words.settled(found) else ("Memory", "picked-unfit")
+    picked = st.pills("Charts", list(PICTURES), default=first, key=key, label_visibility="collapsed")
+    picture(choice, PICTURES[picked or first])
     with st.expander("Every number", icon=":material/table:"):
         table(("", *found.labels), found.sides)
     with st.expander(f"Every assumption ({len(found.ledger[1])})", icon=":material/fact_check:"):
         table(*found.ledger)
     st.subheader("Take it with you", anchor=False)
     downloads(choice)
-    st.caption("The address bar holds this exact scenario: copy it to share. The same on a command line:")
-    st.code(found.command, language="sh", wrap_lines=True)
+    _share(choice, found)
+
+
+def _verdict(found: View) -> None:
+    """Who wins, what was found, what is not established, and the numbers to look at first."""
+    said, open_ = words.finding(found)
+    with st.container(border=True):
+        st.caption(md(found.setting))
+        for text in (words.headline(found), *words.turned(found)):
+            st.header(text, anchor=False)
+        _metrics(found)
+        st.markdown(md(said))
+        if open_:
+            st.caption(f"**Not established:** {md(open_)}")
 
 
 def _metrics(found: View) -> None:
-    from ..answer.rows import number
-
-    columns = st.columns(4)
+    columns = st.columns(4 if words.settled(found) else 2)
     if found.reuse is not None and found.headroom is not None:
-        columns[0].metric("reuse penalty", f"{found.reuse:.3g}×", help="MoE over dense step time, same batch.")
-        columns[1].metric("headroom gain", f"{found.headroom:.3g}×", help="What the memory left over buys in batch.")
-    for column, label, one in ((columns[2], "MoE", found.moe), (columns[3], "dense", found.dense)):
+        columns[0].metric("reuse penalty", f"{digits(found.reuse)}×", help="MoE over dense step time, same batch.")
+        columns[1].metric(
+            "headroom gain", f"{digits(found.headroom)}×", help="What the memory left over buys in batch, largest each."
+        )
+    for column, label, one in zip(columns[-2:], found.standing.names, (found.moe, found.dense), strict=True):
         if not one.fits:
-            need = f"needs {one.needed} devices" if one.needed else "on no size tried"
-            column.metric(label, "does not fit", need, delta_color="off", delta_arrow="off")
+            need = f"needs {one.needed:,} devices" if one.needed else "on no size tried"
+            column.metric(md(label), "does not fit", need, delta_color="off", delta_arrow="off")
         else:
-            text = f"batch {one.batch:,.0f}, {show(one.tpot, 's', 3)} per token"
-            column.metric(f"{label}, tokens/s per device", number(one.rate), text, delta_color="off", delta_arrow="off")
+            column.metric(
+                f"{md(label)}, tokens/s per device",
+                number(one.rate),
+                f"batch {one.batch:,.0f}, {show(one.tpot, 's', 3)}",
+                delta_color="off",
+                delta_arrow="off",
+                help="Below: sequences decoded together, and time per output token of each.",
+            )
+
+
+def _warnings(texts: tuple[str, ...]) -> None:
+    """All warnings in one box: what to keep in mind, after the answer."""
+    if texts:
+        said = [words.plainly(t) for t in texts[:6]]
+        st.warning("\n".join(f"- {md(words.up(t))}" for t in said), icon=":material/warning:")
+
+
+def _share(choice: Choice, found: View) -> None:
+    """The scenario as a link and as a command line."""
+    query = urllib.parse.urlencode(state.write(choice))
+    here = urllib.parse.urlsplit(st.context.url or "")
+    link = here._replace(path=here.path or "/", query=query, fragment="").geturl()
+    note = " An uploaded model is not part of it." if choice.model == state.UPLOAD else ""
+    st.caption(f"A link to exactly this scenario, as the address bar holds it:{note}")
+    st.code(link, language=None, wrap_lines=True)
+    st.caption("The same on a command line:")
+    st.code(found.command, language="sh", wrap_lines=True)
 
 
 def verdict_map() -> None:
@@ -135,14 +142,19 @@ def verdict_map() -> None:
     from ..plots.grid import AXES
 
     st.title("Where does which side win?", anchor=False)
-    st.markdown("Blue: the dense model serves more. Orange: the MoE does. The black line is where neither wins.")
     choice, found = asked()
     if found is None:
         return
-    names = {k: v.split(" [")[0].split(",")[0] for k, v in AXES.items()}
+    who = {k: md(v) for k, v in words.subjects(found).items()}
+    st.markdown(
+        f":blue[Blue]: {who['dense']} serves more tokens per second. :orange[Orange]: {who['moe']} does. On the black "
+        "line neither leads; hatched, memory does not suffice. Choose any two axes; everything else stays as set."
+    )
     left, right = st.columns(2)
-    x = left.selectbox("across", list(AXES), index=0, key="map-x", format_func=lambda k: names[k])
-    y = right.selectbox("up", [k for k in AXES if k != x], index=0, key="map-y", format_func=lambda k: names[k])
+    known = [k for k in AXES if (k != "accept" or choice.draft) and (k != "q" or choice.dense in state.MATCHED)]
+    names = {k: v.split(" [")[0].split(",")[0] for k, v in AXES.items()}
+    x = left.selectbox("across", known, index=0, key="map-x", format_func=lambda k: names[k])
+    y = right.selectbox("up", [k for k in known if k != x], index=0, key="map-y", format_func=lambda k: names[k])
     picture(choice, "map", x=x, y=y)
 
 
@@ -150,16 +162,16 @@ def quality() -> None:
     """What is known of q, and what the answer makes of it."""
     st.title("What is known of q?", anchor=False)
     st.markdown(
-        "The verdict rests on q: how large a dense model must be to match the MoE. It is evidence, not a setting. "
-        "Laws and measured pairs disagree, so the answer is a distribution."
+        "The verdict rests on q: how many times the parameters that the MoE uses per token a dense model needs to be "
+        "as good. Nobody chooses q: published laws and measured pairs speak of it, and disagree, so what is known is a "
+        "range. The setting q replaces it by a value of your own."
     )
     choice, found = asked()
     if found is None:
         return
     picture(choice, "q")
     picture(choice, "evidence")
-    for text in found.notes:
-        st.markdown(f"- {md(text)}")
+    st.markdown("\n".join(f"- {md(words.up(text))}" for text in found.notes))
     if found.laws:
         with st.expander("Every law", icon=":material/gavel:"):
             table(("law", "q", "in range", "what to know", "source"), found.laws)
@@ -184,6 +196,7 @@ def run(*, allow_hub: bool, silicon: bool = False) -> None:
     from .controls import sidebar
 
     st.set_page_config(page_title="Routeline: MoE or dense?", page_icon=str(ICON), layout="wide")
+    st.html(STYLE)
     page = st.navigation(
         [
             st.Page(compare, title="Compare", url_path="compare", default=True, icon=":material/compare_arrows:"),

@@ -1,0 +1,191 @@
+"""Level 1 without the measured tables: loads of the collector's routing, tiles, formulas' limits and the fit itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from routeline import kernels
+from routeline.serving.level1 import moe_points, robust, routing, served, tiles
+
+
+def test_missing_tokens_go_to_the_emptiest_experts_and_surplus_leaves_the_fullest():
+    assert routing.fill(np.array([0, 1, 3]), 3, 9).tolist() == [2, 2, 3]
+    assert routing.fill(np.array([0, 1, 3]), 20, 3).tolist() == [3, 3, 3]
+    assert routing.cut(np.array([1, 4, 6]), 5).tolist() == [1, 2, 3]
+
+
+def test_power_law_loads_worked_by_hand():
+    # 4 experts, 2 tokens, top-1: T*k = 2 <= E, so the law on [0.01, 2], exponent 2: x = 1/(100 - 99.5u)
+    # u = 1/8, 3/8, 5/8, 7/8: 0.0114, 0.0160, 0.0264, 0.0773; times 2/0.1311: 0.17, 0.24, 0.40, 1.18 -> 0, 0, 0, 1
+    # one pair is missing: the first of the emptiest gets it
+    assert routing.power_law(4, 2, 1, 2.0).tolist() == [1, 0, 0, 1]
+    # 8 tokens, top-2: [1, 6.4], exponent 2: x = 1/(1 - 0.84375u): 1.118, 1.463, 2.116, 3.821 of 8.517, times 16:
+    # 2.10, 2.75, 3.97, 7.18 -> 2, 3, 4, 7; nothing exceeds 8 tokens, nothing is missing
+    assert routing.power_law(4, 8, 2, 2.0).tolist() == [2, 3, 4, 7]
+
+
+@pytest.mark.parametrize("alpha", [1.01, 1.2])
+@pytest.mark.parametrize(("experts", "top_k"), [(8, 2), (128, 8), (512, 10)])
+@pytest.mark.parametrize("tokens", [1, 7, 64, 1000])
+def test_loads_hold_every_pair_and_no_expert_sees_a_token_twice(experts, top_k, tokens, alpha):
+    loads = routing.power_law(experts, tokens, top_k, alpha)
+    assert loads.sum() == tokens * top_k
+    assert loads.max() <= tokens
+    assert loads.min() >= 0
+
+
+def test_one_token_touches_its_top_k_and_a_steeper_law_makes_hotter_experts():
+    assert routing.load(256, 1, 8, "power_law_1.2").touched == 8
+    mild, steep = (routing.load(256, 512, 8, f"power_law_{a}") for a in (1.01, 1.2))
+    assert steep.hottest > 1.3 * mild.hottest
+    # an unlimited draw of 128 tokens would touch 252 experts of 256 (uniform); the table's skew leaves about 210
+    assert 200 < routing.load(256, 128, 8, "power_law_1.01").touched < 220
+
+
+def test_balanced_deals_evenly_and_a_limited_router_reaches_half_of_it():
+    even = routing.load(256, 64, 8, "balanced")
+    assert (even.touched, even.hottest) == (256, 2)
+    # every token wants one expert of each of the 8 groups and may use 4 groups: half of its experts remain
+    half = routing.load(256, 64, 8, "balanced", True)
+    assert half.touched == pytest.approx(128, abs=8)
+    picks = routing.chosen(256, 64, 8, "balanced")
+    assert routing.limited(256, picks).sum() == 64 * 8
+    one_group = np.tile(np.arange(8), (5, 1))
+    assert routing.limited(256, one_group)[:8].tolist() == [5] * 8
+
+
+def test_chosen_experts_of_a_token_differ_and_carry_the_loads():
+    picks = routing.chosen(64, 40, 4, "power_law_1.2", seed=3)
+    assert all(len(set(row)) == 4 for row in picks)
+    assert sorted(np.bincount(picks.ravel(), minlength=64)) == sorted(routing.power_law(64, 40, 4, 1.2))
+
+
+def _points(**columns: list[float]) -> dict[str, np.ndarray]:
+    q = {name: np.array(values, float) for name, values in columns.items()}
+    q["routing"] = np.full(len(q["tokens"]), "power_law_1.2")
+    moe_points.route(q)
+    return q
+
+
+def test_tiles_pad_tokens_by_rule():
+    q = _points(tokens=[1, 64, 65, 4096], experts=[64] * 4, top_k=[8] * 4, inter=[192] * 4)
+    tile = lambda **rule: kernels.tile_tokens(q["tokens"], q["pairs"], q["experts"], rule).tolist()  # noqa: E731
+    assert tile(by="tokens", limit=64, low=16, high=64) == [16, 16, 64, 64]
+    assert tile(by="experts", low=16, high=64) == [16, 16, 64, 64]
+    # mean tokens an expert: 1/8, 8, 8.125, 512 -> next power of two within limits
+    assert tile(by="mean", times=1, low=8, high=64) == [8, 8, 16, 64]
+    assert tile(by="mean", times=2, low=8, high=128) == [8, 16, 32, 128]
+    assert tile(by="fixed", low=32, high=32) == [32, 32, 32, 32]
+    assert kernels.tile_tokens(65.0, 520.0, 64.0, {"by": "mean", "times": 1, "low": 8, "high": 64}) == 16.0
+    padded = tiles.padded_pairs(q, {"by": "fixed", "low": 64, "high": 64})
+    assert padded[0] == 8 * 64
+    assert all(padded >= q["pairs"])
+    assert tiles.padded_columns(q, 128.0).tolist() == [256.0] * 4
+    assert tiles.padded_columns(q, 1.0).tolist() == [192.0] * 4
+
+
+@pytest.mark.parametrize("tile", [8, 64, 128])
+def test_tiled_pairs_are_a_tile_an_expert_for_few_and_half_a_tile_more_for_many(tile):
+    assert kernels.tiled_pairs(8.0, 8.0, float(tile)) == pytest.approx(8.0 * tile, rel=1e-3)
+    assert kernels.tiled_pairs(1e6, 100.0, float(tile)) == pytest.approx(1e6 + 50.0 * tile, rel=1e-3)
+    for tokens in (1, 16, 128, 1024, 8192):
+        found = routing.load(128, tokens, 8, "power_law_1.01")
+        near = kernels.tiled_pairs(tokens * 8.0, found.touched, float(tile))
+        assert near == pytest.approx(found.padded[routing.TILES.index(tile)], rel=0.12)
+
+
+CONSTANTS = {"t0": 2e-5, "eta": 0.8, "f": 0.5, "p": 2.0, "per_expert": 1e-8, "shuffle": 2.0, "narrow": 50.0}
+
+
+def test_moe_time_has_its_two_limits():
+    seconds = lambda pairs, touched, **more: kernels.moe_seconds(  # noqa: E731
+        pairs, touched, 4096.0, 1024.0, 3.0, 1.0, 1e15, 4e12, CONSTANTS, **more
+    )
+    few = seconds(8.0, 8.0) - CONSTANTS["t0"] - 8e-8
+    assert few == pytest.approx(8 * 3 * 4096 * 1024 / 4e12 / 0.8 * (1 + 50 / 1024), rel=0.02)
+    many = seconds(1e7, 8.0)
+    assert many == pytest.approx(2 * 3 * 4096 * 1024 * 1e7 / 5e14 + 2 * 1e7 * 5120 * 2 / 4e12, rel=0.01)
+    assert seconds(64.0, 64.0, padded=64.0 * 128) > seconds(64.0, 64.0)
+    assert seconds(64.0, 64.0, padded=64.0) == seconds(64.0, 64.0)
+    wide = kernels.moe_seconds(1e7, 8.0, 4096.0, 1024.0, 3.0, 1.0, 1e15, 4e12, CONSTANTS | {"wide": 1024.0})
+    assert wide > 1.7 * many
+
+
+def test_untuned_distributions_are_found_at_one_token():
+    q = {
+        "hidden": np.full(4, 4096.0), "inter": np.full(4, 512.0), "experts": np.full(4, 64.0),
+        "top_k": np.full(4, 8.0), "tokens": np.array([1.0, 1.0, 64.0, 64.0]),
+        "routing": np.array(["a", "b", "a", "b"]), "seconds": np.array([1.0, 1.4, 5.0, 5.0]),
+    }  # fmt: skip
+    assert moe_points.untuned(q).tolist() == [False, True, False, True]
+    q["seconds"][1] = 1.1
+    assert not moe_points.untuned(q).any()
+
+
+def test_a_shape_that_beats_its_roofline_is_put_behind_the_limited_router_or_left_out():
+    tokens = [16.0, 32.0, 64.0, 128.0]
+    q = _points(hidden=[7168] * 4, width=[2048] * 4, inter=[2048] * 4, experts=[256] * 4, top_k=[8] * 4, tokens=tokens)
+    q["routing"][:] = "balanced"
+    moe_points.route(q)
+    bound = lambda p: moe_points.bound(p, 1.0, 2e15, 3e12)  # noqa: E731
+    shape = (7168.0, 2048.0, 256.0, 8.0)
+    q["seconds"] = 1.1 * bound(q)
+    fast = lambda p: p["seconds"] <= 0.97 * bound(p)  # noqa: E731
+    assert moe_points.limited(False, q, fast) == ([], [])
+    q["seconds"] = 0.6 * bound(q)
+    assert moe_points.limited(False, q, fast) == ([shape], [])
+    q["seconds"] = 0.2 * bound(q)
+    assert moe_points.limited(False, q, fast) == ([], [shape])
+
+
+def test_the_fit_recovers_constants_despite_outliers():
+    pytest.importorskip("scipy")
+    rng = np.random.default_rng(0)
+    x = np.exp(rng.uniform(0, 8, 600))
+    truth = {"a": 2e-6, "b": 3e-9}
+    model = lambda c, at: c["a"] + c["b"] * x[at]  # noqa: E731
+    measured = model(truth, np.arange(600)) * np.exp(0.02 * rng.standard_normal(600))
+    measured[::17] *= 3.0
+    found = robust.solve(model, {"a": robust.Prior(1e-5), "b": robust.Prior(1e-8)}, measured, np.arange(600))
+    assert found.constants["a"] == pytest.approx(truth["a"], rel=0.03)
+    assert found.constants["b"] == pytest.approx(truth["b"], rel=0.03)
+
+
+def test_a_curve_bends_what_the_physics_misses_and_is_linear_between_knots():
+    basis = robust.hat(np.array([0.0, 0.25, 2.0, 9.0]), 4)
+    assert basis[1].tolist() == [0.75, 0.25, 0.0, 0.0]
+    assert np.allclose(basis.sum(1), 1.0)
+    assert basis[3, 3] == pytest.approx(1.0)
+    x = np.linspace(0, 3, 400)
+    bump = np.exp(0.3 * np.maximum(0.0, 1.0 - np.abs(x - 2.0)))
+    model = lambda c, at: np.full(len(at), c["a"])  # noqa: E731
+    found = robust.solve(model, {"a": robust.Prior(1.0)}, bump, np.arange(400), robust.hat(x, 4))
+    fitted = found.constants["a"] * np.exp(robust.hat(x, 4) @ found.curve)
+    assert np.median(np.abs(fitted / bump - 1)) < 0.01
+
+
+def test_the_verdict_looks_at_the_bound_and_the_held_out_error():
+    parts = robust.split(np.ones(100, bool), np.arange(100) < 6, np.arange(100) % 5 == 0)
+    assert robust.verdict(parts, 0.01) == "too many points above the roofline"
+    parts = robust.split(np.ones(100, bool), np.arange(100) < 5, np.arange(100) % 5 == 0)
+    assert robust.verdict(parts, 0.01) == ""
+    assert robust.verdict(parts, 0.3) == "no kernel physics describes it"
+    assert robust.verdict(parts, None) == "too few points"
+    assert set(parts.train) & set(parts.held) == set()
+    assert len(parts.test) == 19
+
+
+def test_one_kernel_is_served_per_device_engine_and_format():
+    base = {"device": "b200_sxm", "engine": "trtllm", "version": "1.3.0rc20", "dtype": "nvfp4", "used": 100}
+    base["constants"] = {}
+    vllm = base | {"engine": "vllm"}
+    made = served.mark(
+        [
+            base | {"kernel": "moe_torch_flow_cutlass", "used": 900},
+            base | {"kernel": "moe_torch_flow_min_latency"},
+            vllm | {"version": "0.24.0", "kernel": "x_trtllm_y"},
+            vllm | {"version": "0.19.0", "kernel": "z_trtllm"},
+        ]
+    )
+    assert [e.get("serves", False) for e in made] == [False, True, False, True]

@@ -1,0 +1,138 @@
+"""The answer in words: nothing it says contradicts its numbers, whoever wins and whatever was asked."""
+
+import re
+from functools import partial
+
+import pytest
+
+from routeline import answer as say
+from routeline import ask
+from routeline.fair import leads, what_matters
+
+Ideal = partial(ask, tier="ideal")
+
+
+def words(answer):
+    return say.headline(answer), say.how_sure(answer), say.still_open(answer)
+
+
+def test_the_headline_is_one_sentence_and_the_rest_follows_it():
+    answer = Ideal("DeepSeek-V3", "8xH200", context="32k")
+    head, sure, rest = words(answer)
+    assert re.fullmatch(r"(Dense|MoE) wins: [^;]+\.", head)
+    assert head.count(". ") == 0
+    assert answer.sentence == f"{head} {sure} {rest}"
+    assert rest.startswith("Not established: ")
+
+
+@pytest.mark.parametrize("q", [1.2, 2.0, 2.05, 2.1, 2.2, 3.0, 6.0])
+def test_a_lead_is_never_called_one_times_and_a_tie_never_a_lead(q):
+    """Mixtral on four L40S goes from dense to tie to MoE over q; '1x' and 'only 0.99x' were said of ties once."""
+    answer = Ideal("Mixtral-8x7B", "4xL40S", context="4k", q=q, input="4k", output="1k")
+    head, _, rest = words(answer)
+    assert not re.search(r"(leads by|serves|only) 1x", head + rest)
+    assert not re.search(r"only 0\.\d+x", head)
+    for name, ratio in answer.ratios.items():
+        if leads(ratio.value) == "neither":
+            assert f"{say.words.NAMES[name]} dense leads" not in head
+            assert f"{say.words.NAMES[name]} the MoE leads" not in head
+
+
+def test_a_dense_model_without_an_opponent_has_nothing_to_decide():
+    head, sure, rest = words(ask("Llama-3.1-70B", "8xH100"))
+    assert head.startswith("Nothing to decide: Llama-3.1-70B is dense and its own match")
+    assert (sure, rest) == ("", "")
+    answer = ask("Llama-3.1-70B", "8xH100")
+    assert say.turns(answer, say.extras(answer)) == ""
+
+
+def test_two_moes_are_called_by_name():
+    answer = Ideal("DeepSeek-V3", "8xB200", context="32k", dense="Qwen3-235B-A22B")
+    head, sure, rest = words(answer)
+    assert re.match(r"(DeepSeek-V3|Qwen3-235B-A22B) wins: it serves", head)
+    shown = [*say.break_even_rows(answer, known := say.extras(answer)), *say.choice_rows(answer, known)]
+    shown += [say.request_line(answer, known), head, sure, rest]
+    assert not [text for text in map(str, shown) if re.search(r"\b(dense|MoE|the MoE) (leads|ahead|does not)", text)]
+
+
+def test_a_layout_that_does_not_hold_a_side_is_not_called_too_few_devices():
+    """dp8,ep8 means eight whole copies of the dense model: one does not fit on a device, two devices would do."""
+    answer = Ideal("DeepSeek-V3", "8xH200", layout="dp8,ep8", q=4.7)
+    assert answer.verdict == "dense_infeasible"
+    assert answer.dense.reason == (
+        "in layout tp=1,replicas=8 not even one sequence fits beside the weights; --layout auto holds it"
+    )
+    assert "does not run as asked" in words(answer)[0]
+    assert "divide" not in words(answer)[0]
+    assert ask("DeepSeek-V3", "8xH200", tier="ideal", q=4.7).dense.fits
+
+
+def test_what_does_not_fit_is_listed_without_a_layout():
+    head = words(Ideal("Switch-C", "8xH100", context=512))[0]
+    assert head.startswith("Dense by default: Switch-C does not fit and needs 48 of these devices")
+    assert "none" not in head
+
+
+@pytest.mark.parametrize("asked", [{"batch": 64}, {"tpot": 20e-3}, {}])
+def test_what_turns_the_verdict_is_asked_of_the_ratio_that_was_asked_for(asked):
+    answer = Ideal("Qwen3-30B-A3B", "8xH100", q=4.0, **asked)
+    name = {"batch": "equal_batch", "tpot": "tpot"}.get(next(iter(asked), ""), "max_batch")
+    lead = leads(answer.ratios[name].value)
+    for choice in what_matters(answer):
+        if choice.ratio is not None:
+            assert choice.flips == (leads(choice.ratio) != lead), choice
+    fp8 = next(c for c in what_matters(answer) if c.name == "cache format")
+    assert fp8.given == "bf16"
+    again = Ideal("Qwen3-30B-A3B", "8xH100", q=4.0, cache="fp8", **asked)
+    assert fp8.ratio == pytest.approx(again.ratios[name].value, rel=1e-12)
+
+
+def test_the_share_of_the_evidence_is_the_probability_of_the_leader():
+    answer = Ideal("DeepSeek-V3", "8xH200")
+    known = say.extras(answer)
+    (flip,) = [f for f in known.odds.flips if f.ratio == "max_batch"]
+    share = answer.q_evidence.cdf(flip.q)
+    assert f"Dense leads at every q below {flip.q:.3g}, where {100 * share:.0f}% of the evidence lies" in say.how_sure(
+        answer
+    )
+    assert say.how_sure(Ideal("DeepSeek-V3", "8xH200", q=2)) == ""
+
+
+def test_layouts_name_the_expert_cut_only_where_experts_are_spread():
+    answer = ask("DeepSeek-V3", "8xH200", layout="tp8", q=2, tier="ideal")
+    assert str(answer.moe.point.layout) == "tp=8"
+    assert (
+        str(ask("DeepSeek-V3", "8xH200", layout="tp8,ep2", q=2, tier="ideal").moe.point.layout) == "tp=8,ep=2,moe_tp=4"
+    )
+
+
+def test_requests_are_tabled_with_their_own_throughput():
+    """Output tokens over prefill and decode: the two rates give R, and prefill makes them smaller than decode alone."""
+    answer = Ideal("DeepSeek-V3", "8xH200", q=4, input="8k", output="1k")
+    row = next(r for r in say.ratio_rows(answer) if r[0].startswith("per request"))
+    moe, dense = (float(x.replace(",", "")) for x in row[3].split(" / "))
+    assert dense / moe == pytest.approx(answer.ratios["request"].value, rel=2e-3)
+    assert moe < answer.ratios["request"].moe.rate
+
+
+def test_an_open_interval_is_said_in_words_and_a_minority_is_not_called_every():
+    """Under equal FLOP q may be infinite, and the median may lie where few values of q agree with it."""
+    answer = Ideal("Qwen3-235B-A22B-NVFP4", "16xA100", layout="tp=2,ep=2", convention="equal-flop", tpot="200ms")
+    _, sure, rest = words(answer)
+    assert "and no dense match" in sure
+    assert "inf" not in sure + rest
+    known = say.extras(answer)
+    moe = 1 - known.odds.p_above["tpot"] - known.odds.p_unfit["tpot"]
+    assert answer.ratios["tpot"].value < 0.98
+    assert moe < 0.5
+    assert f"the MoE leads only at q above 10.3, where {100 * moe:.0f}% of the evidence lies" in sure
+    assert rest.startswith(f"Not established: q ({100 * moe:.0f}% of the evidence agrees)")
+
+
+def test_a_step_over_the_edge_of_a_tie_turns_nothing():
+    answer = Ideal("Switch-C", "72xGB200", context=512)
+    known = say.extras(answer)
+    base = answer.throughput_ratio
+    for choice in known.choices:
+        if choice.ratio is not None and abs(choice.ratio / base - 1) <= 0.02:
+            assert f"{choice.name} {choice.instead} (" not in say.turns(answer, known)
