@@ -139,9 +139,9 @@ def by_format(value: Any) -> np.ndarray:
 
 TABLES = {"h200_sxm": "hopper", "b200_sxm": "blackwell"}
 """Tables that stand for a class of devices: the larger memory of each."""
-DTYPES = {"bfloat16": "bf16", "fp8": "fp8", "nvfp4": "fp4", "int4_wo": "w4a16", "fp8_block": "fp8_block",
-          "w4a16_mxfp4": "mxfp4", "w4a8_mxfp4_mxfp8": "mxfp4"}  # fmt: skip
-"""dtype of a kernel table -> kernel class."""
+DTYPES = {"bf16": "bfloat16", "fp8": "fp8", "fp4": "nvfp4", "w4a16": "int4_wo", "fp8_block": "fp8_block",
+          "mxfp4": "w4a16_mxfp4", "mxfp4 blackwell": "w4a8_mxfp4_mxfp8"}  # fmt: skip
+"""Kernel class -> dtype of its tables. gpt-oss computes mxfp4 weights in 16 bits on Hopper, in mxfp8 on Blackwell."""
 
 
 @lru_cache(maxsize=256)
@@ -154,7 +154,7 @@ def experts(kind: str, engine: str, name: str) -> np.ndarray:
     for code, fmt in enumerate(CODES):
         found = [t["constants"][name] * _rate(t, name) for t in read("kernels.json")["tables"]
                  if t["operation"] == "moe" and t.get("serves") and TABLES.get(t["device"]) == kind
-                 and DTYPES.get(t["dtype"]) == fmt and engine in ("", t["engine"])]  # fmt: skip
+                 and t["dtype"] == DTYPES.get(f"{fmt} {kind}", DTYPES[fmt]) and engine in ("", t["engine"])]  # fmt: skip
         if found and engine in (*MEASURED_ENGINES, ""):
             out[code] = float(np.exp(np.mean(np.log(found))))
     return out
