@@ -66,6 +66,8 @@ def test_memory_is_a_basis_or_a_number():
         ({"context": [1]}, {"outputs": "ratio"}, "outputs must be a list of names"),
         ({"context": [1]}, {"memory": "usable", "basis": "usable"}, "basis is fixed twice"),
         ({"context": [1]}, {"weights": 3}, "weights takes names"),
+        ({"context": [1]}, {"routing": ["uniform"]}, "routing takes names"),
+        ({"context": [10**400]}, {}, "context takes numbers"),
         ({"context": [1]}, {"extend_context": "yes"}, "extend_context is true or false"),
         ({"context": [1]}, {"ignore_fit": True}, "ignore_fit has no place in a sweep"),
         ({"context": [1]}, {"reduce": ["best"]}, "reduce maps names to reducers"),

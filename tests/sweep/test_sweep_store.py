@@ -175,6 +175,13 @@ def test_folders_are_never_overwritten(tmp_path):
     (full / "thesis.tex").write_text("important")
     with pytest.raises(RoutelineError, match="holds other files"):
         sweep(small(), out=full)
+    for text in ("[1]", "{}", '{"digest": 3}'):
+        (alien := tmp_path / f"alien{len(text)}").mkdir()
+        (alien / "run.json").write_text(text)
+        for resume in (True, False):
+            with pytest.raises(RoutelineError, match=r"run\.json in .* is not of a sweep"):
+                sweep(small(), out=alien, resume=resume)
+        assert files(alien) == {"run.json": text.encode()}
     with pytest.raises(RoutelineError, match="is a file"):
         sweep(small(), out=full / "thesis.tex")
     assert files(full) == {"thesis.tex": b"important"}

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arch import Model
 from ..errors import RoutelineError, UnknownName, shorten
+from ..hardware import Cluster, Device
 from ..units import parse
 
 
@@ -158,11 +160,17 @@ def _basis(given: Any) -> bool:
     return bool(values) and all(v in ("usable", "marketed") for v in values)
 
 
+_OBJECTS: dict[str, tuple[type, ...]] = {
+    "model": (Model,), "dense": (Model,), "devices": (Cluster,), "device": (Device,),
+}  # fmt: skip
+"""What may stand for a name: the object itself."""
+
+
 def _value(name: str, kind: Kind, value: Any) -> Any:
     if kind.role == "name" and kind.unit == "":
-        if isinstance(value, (str, bytes)) or not isinstance(value, (int, float)):
+        if isinstance(value, (str, *_OBJECTS.get(name, ()))):
             return value
-        raise RoutelineError(f"axis {name} takes names, not {value!r}")
+        raise RoutelineError(f"axis {name} takes names, not {shorten(value, 40)!r}")
     number = _as_number(name, kind, value)
     if not kind.low <= number <= kind.high:
         raise RoutelineError(f"axis {name}: {number:g} is outside [{kind.low:g}, {kind.high:g}] {kind.unit}".rstrip())
@@ -183,7 +191,7 @@ def _as_number(name: str, kind: Kind, value: Any) -> float:
             raise RoutelineError(f"axis {name} takes bare numbers, not {shorten(value)!r}") from None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RoutelineError(f"axis {name} takes numbers, not {shorten(value)!r}") from None
     if not math.isfinite(number):
         raise RoutelineError(f"axis {name} takes finite numbers, not {number}")

@@ -122,9 +122,12 @@ class Folder:
             raise RoutelineError(
                 f"cannot read {MANIFEST} in {shorten(self.path)} ({shorten(error)}); give a new folder"
             ) from None
-        if found.get("digest") != self.space.digest:
+        digest = found.get("digest") if isinstance(found, dict) else None
+        if not isinstance(digest, str):
+            raise RoutelineError(f"{MANIFEST} in {shorten(self.path)} is not of a sweep; give an empty or new folder")
+        if digest != self.space.digest:
             raise RoutelineError(
-                f"{shorten(self.path)} holds blocks of another run ({shorten(found.get('digest'))}: other axes, "
+                f"{shorten(self.path)} holds blocks of another run ({shorten(digest)}: other axes, "
                 "settings, outputs or versions); choose another folder, nothing was overwritten"
             )
         return found
