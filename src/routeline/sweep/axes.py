@@ -58,7 +58,7 @@ AXES: dict[str, Kind] = {
     "tier": _name("bandwidth, ideal, calibrated"),
     "dense": _name("shape of the matched dense model, or a model"),
     "basis": _name("memory basis: usable or marketed"),
-    "redundant": Kind(role="name", what="spare expert slots", unit="experts", low=0, high=1e6, whole=True),
+    "redundant": Kind(role="name", what="spare expert slots", unit="experts", low=0, high=16384, whole=True),
     "context": _number("tokens already in the cache of each sequence", "tokens", 1, 1e9, "tokens"),
     "batch": _number("sequences decoded together", "sequences", 1, 1e9, whole=True),
     "utilisation": _number("fraction of device memory for weights and cache", "-", 1e-6, 1),
