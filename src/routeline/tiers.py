@@ -36,7 +36,8 @@ def efficiency(name: str, device: Device, *, engine: str = "", layout: str = "au
         from .serving.classes import engine as canonical
 
         if canonical(engine) not in MEASURED_ENGINES:
-            raise UnknownName("engine", engine, MEASURED_ENGINES, "vllm, sglang and trtllm are measured; leave it out for their mean")
+            hint = "vllm, sglang and trtllm are measured; leave it out for their mean"
+            raise UnknownName("engine", engine, MEASURED_ENGINES, hint)
     if chosen in TIERS:
         return TIERS[chosen]
     from .serving.tier import efficiency as calibrated
