@@ -60,7 +60,7 @@ figures: $(VENV)/.dev  ## the pictures of README and docs, from real runs
 	$(BIN)/python docs/figures/make.py
 
 tables: $(VENV)/.extra-silicon  ## the tables of docs/accuracy.md, from real runs
-	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/accuracy_tables.py
 
 docs: $(VENV)/.dev  ## refresh the outputs pasted into README and docs
 	$(BIN)/python tests/test_docs.py --update

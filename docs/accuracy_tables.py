@@ -1,4 +1,4 @@
-"""The tables of docs/accuracy.md, from real runs: `python docs/tables.py` (make tables) writes them between markers.
+"""The tables of docs/accuracy.md, from real runs: `make tables` writes them between markers.
 
 A block `<!-- table: NAME -->` ... `<!-- end -->` holds what TABLES[NAME] returns; the tests compare its numbers with a
 fresh run. Blocks of MEASURED need the extra routeline[silicon]; the others need nothing.
