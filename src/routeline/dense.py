@@ -47,15 +47,15 @@ def _expert_storage(moe: Model) -> tuple[float, str, int]:
     raise RoutelineError(f"{moe.name} has no FFN to widen; name a dense model with --dense")
 
 
-def smallest_q(moe: Model, shape: str = "same-attention") -> float:
-    """The q below which no dense model of this shape exists [-].
+def smallest_q(moe: Model, shape: str = "same-attention") -> Any:
+    """The q below which no dense model of this shape exists [-]; an array where the numbers of the model are arrays.
 
     same-attention: attention, embedding and head alone; standard: one layer of the narrowest width beside its tables.
     """
-    active = float(np.max(counts.active(moe).all))
+    active = counts.active(moe).all
     if shape == "same-attention":
-        return float(np.max(_fixed(moe))) / active
-    return float(_standard_size(_NARROWEST, 1.0, _vocabulary(moe))) / active
+        return _fixed(moe) / active
+    return _standard_size(_NARROWEST, 1.0, _vocabulary(moe)) / active
 
 
 def _fixed(moe: Model) -> Any:
@@ -76,7 +76,7 @@ def _same_attention(moe: Model, q: Any) -> Model:
     if np.any(per_layer <= 0):
         raise RoutelineError(
             f"q = {float(np.min(q)):g} is too small for the same-attention shape of {moe.name}: its attention, "
-            f"embedding and head alone need q > {smallest_q(moe):.3g}; raise q or use --dense standard"
+            f"embedding and head alone need q > {float(np.max(smallest_q(moe))):.3g}; raise q or use --dense standard"
         )
     bits, fmt, matrices = _expert_storage(moe)
     wide = Weight(name="mlp.ffn", part="dense_ffn", params=per_layer, bits=bits, format=fmt)

@@ -83,8 +83,10 @@ def check_spare(counted: Counted, devices: int, redundant: float) -> None:
     Raises:
         RoutelineError: with the number that does it.
     """
+    if not redundant or not counted.moe_layers:
+        return
     most = float(np.max(counted.experts)) * (devices - 1)
-    if counted.moe_layers and redundant > most:
+    if redundant > most:
         raise RoutelineError(
             f"--redundant {int(redundant)}: {int(most)} spare slots already put every expert on each of {devices} "
             f"devices; give at most that many"

@@ -192,6 +192,26 @@ def test_an_output_without_a_value_where_r_has_one_has_a_reason(output, settings
         assert check(space, random.Random(5), 20) > 20
 
 
+@pytest.mark.parametrize("attention", ["gqa", "mla"])
+def test_few_synthetic_architectures_equal_compare_where_only_some_shapes_have_a_dense_model(attention):
+    """Few points are not traced: the smallest q is then one of every architecture, not of all together."""
+    space = make({"hidden": [2048, 7168], "top_k": [2, 8], "q": [0.1, 0.3, 2.0]}, devices="8xH200", weights="fp8",
+                 tier="ideal", layout="pooled", attention=attention, context=4096, outputs=OUTPUTS)  # fmt: skip
+    found = sweep(space, workers=1).arrays["reason"]
+    small = found == REASONS.index("q is too small for the dense shape")
+    assert 0 < small.sum() < small.size
+    assert check(space, random.Random(4), 30) > 100
+
+
+@pytest.mark.parametrize("layout", ["pooled", "dp8,ep8"])
+def test_spare_experts_are_refused_where_compare_refuses_them(layout):
+    space = make({"experts": [8, 64], "redundant": [0, 8, 64], "context": [4096.0, 8192.0]}, devices="8xH200", q=2.0,
+                 top_k=4, weights="fp8", tier="ideal", layout=layout, outputs=OUTPUTS)  # fmt: skip
+    found = sweep(space, workers=1).arrays["reason"]
+    assert (found == REASONS.index("refused")).any(axis=2).tolist() == [[False, False, True], [False, False, False]]
+    assert check(space, random.Random(6), 20) > 100
+
+
 @pytest.mark.parametrize("routing", ["zipf:1", "uniform"])
 def test_synthetic_architectures_are_routed_as_compare_routes_them(routing):
     """A skew is a list of as many probabilities as experts: their number is looped over then."""

@@ -87,10 +87,12 @@ class Space:
     def looped(self) -> tuple[Axis, ...]:
         """Axes looped over: names; draft (it decides whether draft layers are resident); and what changes the
         layouts to choose from: q where a standard dense shape follows it, synthetic shapes unless pooled and
-        routed evenly (a skew is a list of as many probabilities as experts)."""
+        routed evenly without spare experts (a skew is a list of as many probabilities as experts, and how many spare
+        slots are of use depends on the experts)."""
         pooled = not self.has("layout") and str(self.fixed.get("layout", "auto")).strip().lower() == "pooled"
         routed = self.axis("routing").values if self.has("routing") else (self.fixed.get("routing", "uniform"),)
         even = {str(r).strip().lower() for r in routed} <= {"uniform", "balanced"}
+        even = even and not self.has("redundant") and not self.fixed.get("redundant")
         shapes = {self.fixed.get("dense", "same-attention")}
         if self.has("dense"):
             shapes = set(self.axis("dense").values)

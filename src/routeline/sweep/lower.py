@@ -109,10 +109,12 @@ class Lowered:
             raise RoutelineError("q is needed: give an axis q, or a value under [fixed]")
         before = len(self.tracer.guards) if self.tracer is not None else 0
         q = self.q
-        least = dense.smallest_q(model, self.scenario.dense)
-        if isinstance(q, np.ndarray) and float(q.min()) <= least:
-            self.refusals.append((q <= least, 5))
-            q = np.maximum(q, least * (1 + 1e-9) + 1e-12)
+        if self.tracer is None:
+            least = dense.smallest_q(model, self.scenario.dense)
+            low = q <= least
+            if np.ndim(low) and np.any(low):
+                self.refusals.append((low, 5))
+                q = np.maximum(q, least * (1 + 1e-9) + 1e-12)
         found = dense.matched(model, q, self.scenario.dense)
         if self.tracer is not None:
             self.refusals += [(g, 5) for g in self.tracer.guards[before:]]
