@@ -17,6 +17,7 @@ from .blocks import (
     shape,
     stack,
     tied,
+    vector,
 )
 from .decoder import EXPERTS, FULL, TOP_K, final, sparse_layers, vocab
 from .linear import gated_delta_net, lightning
@@ -42,7 +43,8 @@ def qwen_next(r: Reader) -> Draft:
     gated = tuple(
         matrix(w.name, hidden, 2 * heads * head_dim) if w.name.endswith("q_proj") else w for w in attend.weights
     )
-    attend = Block(weights=(*gated, *norms(hidden, *PRE)), streams=attend.streams)
+    gate_bias = (vector("self_attn.q_gate_bias", heads * head_dim, part="attention"),) if bias else ()
+    attend = Block(weights=(*gated, *gate_bias, *norms(hidden, *PRE)), streams=attend.streams)
     split = r.architecture != "Qwen3NextForCausalLM"
     delta = gated_delta_net(
         r,
@@ -64,7 +66,7 @@ def qwen_next(r: Reader) -> Draft:
             top_k=r.integer(*TOP_K),
             width=r.integer("moe_intermediate_size"),
             shared=shared,
-            shared_gate=shared > 0,
+            shared_gate=True,
             shared_name="shared_expert.",
         ).plus(*norms(hidden, *POST))
     else:

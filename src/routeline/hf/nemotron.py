@@ -15,6 +15,7 @@ from .blocks import (
     moe,
     norms,
     tied,
+    vector,
 )
 from .decoder import FULL, vocab
 from .hybrid import LINEAR
@@ -145,4 +146,8 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
             matrix("mixer.fc1_latent_proj", hidden, latent, part="other"),
             matrix("mixer.fc2_latent_proj", latent, hidden, part="other"),
         )
+    if bias:
+        extra = (vector("mixer.shared_experts.bias", shared + hidden, part="shared"),) if count else ()
+        outer = (vector("mixer.latent_bias", latent + hidden, part="other"),) if latent is not None else ()
+        block = block.plus(*extra, *outer)
     return block.plus(*norm)
