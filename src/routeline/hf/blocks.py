@@ -95,9 +95,9 @@ def shape(r: Reader) -> tuple[int, int, int, int]:
 
 
 def head_width(r: Reader, hidden: int, heads: int, *names: str) -> int:
-    """Width of a head: `head_dim`, else hidden/heads, which must then be whole [-]."""
+    """Width of a head: `head_dim`, else the class's own or hidden/heads, which must then be whole [-]."""
     names = names or ("head_dim", "kv_channels", "attention_head_dim")
-    if not r.has(*names) and hidden % heads:
+    if not r.has(*names) and r.filled(*names) is None and hidden % heads:
         raise RoutelineError(
             f"hidden_size={hidden} is not divisible by num_attention_heads={heads} and the config has no {names[0]}"
         )

@@ -21,7 +21,7 @@ from .blocks import (
     stack,
     tied,
 )
-from .reader import Reader
+from .reader import ABSENT, REQUIRED, Reader
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
@@ -41,9 +41,9 @@ def windows(r: Reader, layers: int, *, default: list[bool] | None = None, active
 
     A window at or beyond the context limit, null, or switched off is no window.
     """
-    size = r.integer("sliding_window", "sliding_window_size", default=None, low=-1)
+    size = r.integer("sliding_window", "sliding_window_size", default=None if active else ABSENT, low=-1)
     size = None if size is None or size <= 0 else size
-    limit = r.integer("max_position_embeddings", "n_positions", default=None, high=10**9)
+    limit = r.integer("max_position_embeddings", "n_positions", default=ABSENT, high=10**9)
     kinds = r.words("layer_types", layers, known=(FULL, SLIDING))
     if not active or size is None or (limit is not None and size >= limit):
         if kinds is not None and SLIDING in kinds and size is None:
@@ -160,7 +160,7 @@ def sparse_layers(r: Reader, n: int) -> list[bool]:
     first_k_dense_replace (and moe_layer_freq, period or list), decoder_sparse_step with mlp_only_layers,
     mlp_layer_types, moe_layers_enum.
     """
-    first = r.integer("first_k_dense_replace", "num_dense_layers", default=None, low=0)
+    first = r.integer("first_k_dense_replace", "num_dense_layers", default=ABSENT, low=0)
     kinds = r.words("mlp_layer_types", n, known=("dense", "sparse"), extra=8)
     step = r.integer("decoder_sparse_step", default=None, low=0)
     only = r.integers("mlp_only_layers")
@@ -188,7 +188,17 @@ def sparse_layers(r: Reader, n: int) -> list[bool]:
     for name, places in found[1:]:
         if places != found[0][1]:
             raise RoutelineError(f"config keys {found[0][0]} and {name} place the MoE layers differently")
-    return found[0][1] if found else [True] * n
+    if found:
+        return found[0][1]
+    first = r.integer("first_k_dense_replace", "num_dense_layers", default=0, low=0)
+    return pattern(n, lambda i: i >= first)
+
+
+def dense_first(r: Reader, count: int) -> None:
+    """Let `count` dense layers come first where the file places no layer itself."""
+    if not r.has("first_k_dense_replace", "mlp_layer_types", "moe_layer_freq", "num_dense_layers"):
+        r.defaults["first_k_dense_replace"] = count
+        r.config = dict(r.config) | {"first_k_dense_replace": count}
 
 
 EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts")
@@ -231,8 +241,7 @@ def sparse(
         r, n, spans, qk_norm=qk_norm, bias=qkv, out_bias=out, pre=pre, norm_bias=norm_bias, gated=gated
     )
     experts, top_k = r.integer(*EXPERTS), r.integer(*TOP_K, default=1)
-    first = next((w for w in width if r.has(w)), width[0])
-    expert_width = r.integer(first)
+    expert_width = width_of(r, width)
     block = moe(
         r,
         hidden=hidden,
@@ -241,7 +250,7 @@ def sparse(
         width=expert_width,
         matrices=matrices,
         shared=shared_width(r, shared, expert_width),
-        shared_gate=shared == "total" and shared_width(r, shared, expert_width) > 0,
+        shared_gate=shared == "total",
         shared_name="shared_expert." if shared == "total" else "shared_experts.",
         groups=expert_groups(r, experts, top_k) if group_limited else (1, 1),
         prefix=prefix,
@@ -262,6 +271,13 @@ def sparse(
         tied=tied(r, tie),
         extra=final(hidden, norm_bias),
     )
+
+
+def width_of(r: Reader, names: tuple[str, ...]) -> int:
+    """The experts' width under the first name that the file has, else that the class has a default for [-]."""
+    own = next((n for n in names if r.has(n)), None)
+    usual = next((n for n in names if r.filled(n) is not None), None)
+    return r.integer(own or usual or names[0], default=REQUIRED if own or not usual else None)
 
 
 def shared_width(r: Reader, how: str, expert_width: int) -> int:

@@ -24,7 +24,7 @@ from .blocks import (
     tied,
     vector,
 )
-from .decoder import EXPERTS, TOP_K, final, shared_width, sparse_layers, vocab
+from .decoder import EXPERTS, TOP_K, dense_first, final, shared_width, sparse_layers, vocab
 from .reader import Reader
 
 
@@ -122,6 +122,8 @@ def deepseek(r: Reader) -> Draft:
         index = indexer(r, hidden=hidden, q_rank=q_rank)
         own = Block(weights=base.weights + index.weights, streams=base.streams + index.streams)
         mixes = [own if f else base for f in indexed_layers(r, n)]
+    if r.architecture == "Glm4MoeLiteForCausalLM":
+        dense_first(r, 1)
     places = sparse_layers(r, n)
     routed = experts_block(r, hidden)
     ffns = [routed] * n

@@ -5,9 +5,7 @@ from __future__ import annotations
 from .blocks import (
     Draft,
 )
-from .decoder import (
-    sparse,
-)
+from .decoder import dense_first, sparse
 from .deepseek import with_mtp
 from .plain import uncounted_mtp, window_ignored
 from .reader import Reader
@@ -62,9 +60,7 @@ def solar_open(r: Reader) -> Draft:
 
 def hy3(r: Reader) -> Draft:
     """Hunyuan 3: per-head q and k norms, first layer dense."""
-    if not r.has("mlp_layer_types") and not r.has("first_k_dense_replace"):
-        r.defaults["first_k_dense_replace"] = 1
-        r.config = dict(r.config) | {"first_k_dense_replace": 1}
+    dense_first(r, 1)
     r.skip("enable_moe_fp32_combine", "moe_router_enable_expert_bias")
     draft = sparse(r, qk_norm="head", shared="count")
     uncounted_mtp(r, draft)
@@ -100,5 +96,5 @@ def phimoe(r: Reader) -> Draft:
     """Phi-3.5-MoE, Phi-mini-MoE: LayerNorm with biases, a bias on the head; window counted as full."""
     window_ignored(r)
     draft = sparse(r, norm_bias=True, prefix="block_sparse_moe.")
-    draft.head_bias = r.flag("lm_head_bias", default=True)
+    draft.head_bias = r.flag("lm_head_bias", default=False)
     return draft

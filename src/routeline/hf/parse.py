@@ -11,6 +11,7 @@ from typing import Any
 from ..arch import Model
 from ..errors import RoutelineError, UnknownName, shorten
 from .assemble import build
+from .defaults import class_defaults
 from .quant import quantizer
 from .reader import Reader
 from .registry import BY_TYPE, FAMILIES
@@ -92,6 +93,8 @@ def parse(config: Mapping[str, Any], *, name: str, source: str, quant: Mapping[s
     text, outer = merged(config)
     r = Reader(text)
     r.architecture = kind
+    r.class_defaults = class_defaults(kind)
+    r.nested = outer is not config
     module, function = FAMILIES[kind].split(":")
     draft = getattr(importlib.import_module(f".{module}", __package__), function)(r)
     if any(outer.get(k) is not None for k in ("vision_config", "audio_config")) or kind in ALWAYS_SEES:
