@@ -104,6 +104,14 @@ def head_width(r: Reader, hidden: int, heads: int, *names: str) -> int:
     return r.integer(*names, default=max(1, hidden // heads))
 
 
+def even_width(r: Reader, hidden: int, heads: int) -> int:
+    """hidden/heads, for classes whose code knows no other head width [-]."""
+    width = head_width(r, hidden, heads)
+    if width * heads != hidden:
+        raise r.refuse("head_dim", f"must be hidden_size/num_attention_heads={hidden / heads:g} for this architecture")
+    return width
+
+
 def groups_of(r: Reader, heads: int, kv_heads: int, what: str = "num_key_value_heads") -> int:
     """kv_heads, refused unless it divides heads."""
     if kv_heads > heads or heads % kv_heads:
