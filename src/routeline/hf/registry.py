@@ -5,7 +5,10 @@ from __future__ import annotations
 _BY_FUNCTION = {
     "plain:llama": "LlamaForCausalLM LLaMAForCausalLM YiForCausalLM AquilaForCausalLM",
     "plain:mistral": "MistralForCausalLM Ministral3ForCausalLM Mistral3ForConditionalGeneration",
-    "plain:qwen2": "Qwen2ForCausalLM MiMoForCausalLM Qwen2_5_VLForConditionalGeneration",
+    "plain:qwen2": (
+        "Qwen2ForCausalLM MiMoForCausalLM Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
+        "Qwen2_5OmniThinkerForConditionalGeneration"
+    ),
     "plain:qwen3": "Qwen3ForCausalLM Qwen3VLForConditionalGeneration",
     "plain:smollm3": "SmolLM3ForCausalLM",
     "plain:seed_oss": "SeedOssForCausalLM",
@@ -19,7 +22,7 @@ _BY_FUNCTION = {
     "plain:olmo2": "Olmo2ForCausalLM Olmo3ForCausalLM",
     "plain:arcee": "ArceeForCausalLM",
     "plain:apertus": "ApertusForCausalLM",
-    "plain:glm": "GlmForCausalLM Glm4ForCausalLM",
+    "plain:glm": "GlmForCausalLM Glm4ForCausalLM Glm4vForConditionalGeneration",
     "plain:cohere": "CohereForCausalLM",
     "plain:cohere2": "Cohere2ForCausalLM",
     "plain:starcoder2": "Starcoder2ForCausalLM",
@@ -55,7 +58,9 @@ _BY_FUNCTION = {
     "gemma4:gemma3n": "Gemma3nForConditionalGeneration Gemma3nForCausalLM",
     "moes:mixtral": "MixtralForCausalLM",
     "moes:qwen2_moe": "Qwen2MoeForCausalLM",
-    "moes:qwen3_moe": "Qwen3MoeForCausalLM Qwen3VLMoeForConditionalGeneration",
+    "moes:qwen3_moe": (
+        "Qwen3MoeForCausalLM Qwen3VLMoeForConditionalGeneration Qwen3OmniMoeThinkerForConditionalGeneration"
+    ),
     "moes:olmoe": "OlmoeForCausalLM",
     "moes:flex_olmo": "FlexOlmoForCausalLM",
     "beside:grok": "Grok1ModelForCausalLM GrokForCausalLM Grok1ForCausalLM",
@@ -117,6 +122,34 @@ _BY_FUNCTION = {
     "t5:switch": "SwitchTransformersForConditionalGeneration",
     "t5:t5": "T5ForConditionalGeneration T5WithLMHeadModel",
 }
+
+WRAPPERS = {
+    "LlavaForConditionalGeneration": "llama",
+    "LlavaNextForConditionalGeneration": "llama",
+    "LlavaNextVideoForConditionalGeneration": "llama",
+    "LlavaOnevisionForConditionalGeneration": "qwen2",
+    "VipLlavaForConditionalGeneration": "llama",
+    "PaliGemmaForConditionalGeneration": "gemma",
+    "Idefics3ForConditionalGeneration": "llama",
+    "SmolVLMForConditionalGeneration": "llama",
+    "Lfm2VlForConditionalGeneration": "lfm2",
+    "Cohere2VisionForConditionalGeneration": "cohere2",
+    "AyaVisionForConditionalGeneration": "cohere2",
+    "InternVLForConditionalGeneration": "qwen2",
+    "InternVLChatModel": "qwen2",
+    "LightOnOcrForConditionalGeneration": "qwen3",
+    "Glm46VForConditionalGeneration": "glm4v_text",
+    "Exaone4_5_ForConditionalGeneration": "exaone4",
+    "Kimi_K25ForConditionalGeneration": "deepseek_v3",
+}
+"""Vision-language classes around another class's language model -> its model_type where the file names none."""
+
+SPEAKERS = {
+    "Qwen3OmniMoeForConditionalGeneration": "Qwen3OmniMoeThinkerForConditionalGeneration",
+    "Qwen2_5OmniForConditionalGeneration": "Qwen2_5OmniThinkerForConditionalGeneration",
+    "Qwen2_5OmniModel": "Qwen2_5OmniThinkerForConditionalGeneration",
+}
+"""Classes whose thinker_config is a model of its own, beside parts that turn its text into speech."""
 
 FAMILIES = {name: function for function, names in _BY_FUNCTION.items() for name in names.split()}
 
@@ -202,6 +235,25 @@ BY_TYPE = {
     "vaultgemma": "VaultGemmaForCausalLM",
     "nanochat": "NanoChatForCausalLM",
     "cwm": "CwmForCausalLM",
+    "apertus": "ApertusForCausalLM",
+    "arcee": "ArceeForCausalLM",
+    "bamba": "BambaForCausalLM",
+    "gemma3n_text": "Gemma3nForCausalLM",
+    "gemma4_text": "Gemma4ForCausalLM",
+    "hunyuan_v1_dense": "HunYuanDenseV1ForCausalLM",
+    "hy_v3": "HYV3ForCausalLM",
+    "internlm2": "InternLM2ForCausalLM",
+    "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
+    "qwen3_5_text": "Qwen3_5ForCausalLM",
+    "glm4v": "Glm4vForConditionalGeneration",
+    "glm4v_text": "Glm4vForConditionalGeneration",
+    "glm4v_moe": "Glm4vMoeForConditionalGeneration",
+    "glm4v_moe_text": "Glm4vMoeForConditionalGeneration",
+    "mistral3": "Mistral3ForConditionalGeneration",
+    "muse_glimmer": "MuseGlimmerForConditionalGeneration",
+    "qwen2_vl": "Qwen2VLForConditionalGeneration",
+    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
+    "step3p7": "Step3p7ForConditionalGeneration",
     "granite_swa": "GraniteSWAForCausalLM",
     "mamba": "MambaForCausalLM",
     "mamba2": "Mamba2ForCausalLM",
