@@ -80,6 +80,42 @@ def test_zamba2_reads_a_shared_block_at_every_use_and_holds_it_once_a_copy():
     assert stored == 2 * counts.total(model)
 
 
+@pytest.mark.parametrize(
+    ("family", "active"),
+    [
+        # outside the experts, then top_k of them and the shared ones
+        (
+            "aria-25b",
+            2 * 100352 * 2560 + 2560 + 28 * (4 * 2560 * 2560 + 2 * 2560 + 64 * 2560 + (6 + 2) * 3 * 2560 * 1664),
+        ),
+        (
+            "granite-moe-swa",
+            49155 * 1024
+            + 1024
+            + 12
+            * (2 * 1024 * 1024 + 2 * 1024 * 512 + 16 + 2 * 1024 + 32 * 1024 + 8 * 3 * 1024 * 512 + 3 * 1024 * 1024),
+        ),
+        (
+            "mellum-windows",
+            2 * 98304 * 1024
+            + 1024
+            + 8 * (2 * 1024 * 1024 + 2 * 1024 * 256 + 2 * 64 + 2 * 1024 + 32 * 1024 + 4 * 3 * 1024 * 512),
+        ),
+    ],
+)
+def test_active_by_hand(family, active):
+    assert counts.active(read(family)).all == active
+
+
+def test_mt5_with_a_head_of_its_own_is_that_of_the_published_checkpoint():
+    assert counts.total(read("mt5-xxl", tie_word_embeddings=False)) == 12_921_057_280
+
+
+def test_umt5_has_a_position_table_a_layer():
+    shared = counts.total(read("umt5-base", architectures=["MT5ForConditionalGeneration"]))
+    assert counts.total(read("umt5-base")) - shared == (24 - 2) * 32 * 12
+
+
 def test_falcon_h1_attends_and_scans_in_every_layer():
     model = read("falcon-h1-wide")
     assert [g.count for g in model.layers] == [72]

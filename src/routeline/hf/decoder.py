@@ -274,10 +274,9 @@ def sparse(
 
 
 def width_of(r: Reader, names: tuple[str, ...]) -> int:
-    """The experts' width under the first name that the file has, else that the class has a default for [-]."""
-    own = next((n for n in names if r.has(n)), None)
-    usual = next((n for n in names if r.filled(n) is not None), None)
-    return r.integer(own or usual or names[0], default=REQUIRED if own or not usual else None)
+    """The experts' width under the first name that the file has or the class has a default for [-]."""
+    name = next((n for n in names if r.has(n) or r.filled(n) is not None), names[0])
+    return r.integer(name, default=REQUIRED if r.filled(name) is None else None)
 
 
 def shared_width(r: Reader, how: str, expert_width: int) -> int:
@@ -286,5 +285,7 @@ def shared_width(r: Reader, how: str, expert_width: int) -> int:
         return 0
     if how == "total":
         return r.integer("shared_expert_intermediate_size", default=0, low=0)
-    count = r.integer("n_shared_experts", "num_shared_experts", "num_shared_expert", default=0, low=0)
+    count = r.integer(
+        "n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts", default=0, low=0
+    )
     return count * expert_width

@@ -30,6 +30,20 @@ def mixtral(r: Reader) -> Draft:
     return sparse(r, window="on", prefix="block_sparse_moe.")
 
 
+def mellum(r: Reader) -> Draft:
+    """Mellum 2: Qwen3-MoE's layers with windows where layer_types says so."""
+    if r.has("mtp_layer_types", "mtp_mlp_layer_types"):
+        raise r.refuse("mtp_layer_types", "must be absent: Mellum's prediction layers are not understood")
+    draft = sparse(r, qk_norm="head", window="on" if r.has("layer_types") else "off")
+    uncounted_mtp(r, draft)
+    return draft
+
+
+def aria(r: Reader) -> Draft:
+    """Aria: experts of intermediate_size in every layer, moe_num_shared_experts beside them."""
+    return sparse(r, shared="count", width=("intermediate_size",))
+
+
 def olmoe(r: Reader) -> Draft:
     """OLMoE: norms over the whole q and k vectors."""
     return sparse(r, qk_norm="full")

@@ -1,4 +1,5 @@
-"""Decoders of 2020-2023 beside GPT-2: BLOOM, GPT-J, CodeGen, GPT-Neo, GPT-BigCode, MPT, Persimmon, XGLM, BioGPT.
+"""Decoders of 2018-2023 beside GPT-2: GPT-1, BLOOM, GPT-J, CodeGen, GPT-Neo, GPT-BigCode, MPT, Persimmon, XGLM,
+BioGPT, GPT-NeoX Japanese.
 
 Shapes read off transformers 5.24's modules, which build the same parameters.
 """
@@ -201,8 +202,9 @@ def persimmon(r: Reader) -> Draft:
 
 
 def xglm(r: Reader) -> Draft:
-    """XGLM: sinusoidal positions, biases everywhere, LayerNorm; tied."""
+    """XGLM (sinusoidal positions) and BioGPT (learnt ones, two more rows): biases everywhere, LayerNorm; tied."""
     hidden, heads = r.integer("d_model", "hidden_size"), r.integer("attention_heads", "num_attention_heads")
+    positions = 0 if r.architecture == "XGLMForCausalLM" else r.integer("max_position_embeddings") + 2
     n = layer_count(r, "num_layers", "num_hidden_layers")
     r.skip("layerdrop", "scale_embedding", "activation_dropout", "attention_dropout", "dropout")
     mix = attention(
@@ -213,7 +215,7 @@ def xglm(r: Reader) -> Draft:
         bias=True,
         out_bias=True,
     )
-    ffn = dense(hidden, r.integer("ffn_dim"), matrices=2, bias=True)
+    ffn = dense(hidden, r.integer("ffn_dim", "intermediate_size"), matrices=2, bias=True)
     return Draft(
         hidden=hidden,
         vocab=vocab(r),
@@ -221,5 +223,47 @@ def xglm(r: Reader) -> Draft:
         kv_heads=heads,
         layers=with_norms(mix, ffn, hidden, n),
         tied=tied(r, True),
-        extra=list(norms(hidden, "layer_norm", bias=True)),
+        extra=[
+            *norms(hidden, "layer_norm", bias=True),
+            *((vector("embed_positions", positions * hidden, part="other"),) if positions else ()),
+        ],
+    )
+
+
+def gpt(r: Reader) -> Draft:
+    """GPT-1: learnt positions, biases everywhere, norms after each half and none at the end; tied."""
+    hidden, heads = r.integer("n_embd", "hidden_size"), r.integer("n_head", "num_attention_heads")
+    n = layer_count(r, "n_layer", "num_hidden_layers")
+    r.skip("afn")
+    mix = attention(
+        hidden=hidden, heads=heads, kv_heads=heads, head_dim=even_width(r, hidden, heads), bias=True, out_bias=True
+    )
+    return Draft(
+        hidden=hidden,
+        vocab=vocab(r),
+        heads=heads,
+        kv_heads=heads,
+        layers=with_norms(mix, dense(hidden, 4 * hidden, matrices=2, bias=True), hidden, n),
+        tied=tied(r, True),
+        extra=[vector("wpe", r.integer("n_positions", default=512) * hidden, part="other")],
+        prefix="transformer.",
+    )
+
+
+def gpt_neox_japanese(r: Reader) -> Draft:
+    """GPT-NeoX Japanese: biases in the norms and once, in the last layer's attention output."""
+    hidden, heads = r.integer("hidden_size"), r.integer("num_attention_heads")
+    n = layer_count(r)
+    mix = attention(hidden=hidden, heads=heads, kv_heads=heads, head_dim=even_width(r, hidden, heads))
+    width = r.integer("intermediate_multiple_size", default=4) * hidden
+    layers = with_norms(mix, dense(hidden, width, matrices=2), hidden, n)
+    last = (layers[-1][0].plus(vector("attention.dense_bias", hidden, part="attention")), layers[-1][1])
+    return Draft(
+        hidden=hidden,
+        vocab=vocab(r),
+        heads=heads,
+        kv_heads=heads,
+        layers=[*layers[:-1], last],
+        tied=tied(r, True),
+        extra=list(norms(hidden, "final_layer_norm", bias=True)),
     )

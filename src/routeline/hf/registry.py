@@ -47,7 +47,9 @@ _BY_FUNCTION = {
     "older:bigcode": "GPTBigCodeForCausalLM",
     "older:mpt": "MptForCausalLM MPTForCausalLM",
     "older:persimmon": "PersimmonForCausalLM",
-    "older:xglm": "XGLMForCausalLM",
+    "older:xglm": "XGLMForCausalLM BioGptForCausalLM",
+    "older:gpt": "OpenAIGPTLMHeadModel",
+    "older:gpt_neox_japanese": "GPTNeoXJapaneseForCausalLM",
     "gemma:gemma": "GemmaForCausalLM",
     "gemma:gemma2": "Gemma2ForCausalLM",
     "gemma:gemma3": "Gemma3ForCausalLM Gemma3ForConditionalGeneration",
@@ -61,6 +63,8 @@ _BY_FUNCTION = {
     "moes:qwen3_moe": (
         "Qwen3MoeForCausalLM Qwen3VLMoeForConditionalGeneration Qwen3OmniMoeThinkerForConditionalGeneration"
     ),
+    "moes:mellum": "MellumForCausalLM",
+    "moes:aria": "AriaTextForCausalLM",
     "moes:olmoe": "OlmoeForCausalLM",
     "moes:flex_olmo": "FlexOlmoForCausalLM",
     "beside:grok": "Grok1ModelForCausalLM GrokForCausalLM Grok1ForCausalLM",
@@ -85,20 +89,20 @@ _BY_FUNCTION = {
     "windowed:laguna": "LagunaForCausalLM",
     "windowed:exaone_moe": "ExaoneMoeForCausalLM ExaoneMoEForCausalLM",
     "windowed:afmoe": "AfmoeForCausalLM",
-    "beside:granite_moe": "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM",
+    "beside:granite_moe": "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM GraniteMoeSWAForCausalLM",
     "longcat:longcat": "LongcatFlashForCausalLM LongcatCausalLM",
     "deepseek:deepseek": (
         "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM GlmMoeDsaForCausalLM "
         "Glm4MoeLiteForCausalLM KimiK25ForConditionalGeneration KimiK2ForCausalLM MistralLarge3ForCausalLM "
-        "Mistral4ForCausalLM"
+        "Mistral4ForCausalLM AXK1ForCausalLM"
     ),
     "deepseek:deepseek_moe": "DeepseekForCausalLM",
-    "deepseek:dense_mla": "MiniCPM3ForCausalLM",
+    "deepseek:dense_mla": "MiniCPM3ForCausalLM YoutuForCausalLM",
     "deepseek_v4:v4": "DeepseekV4ForCausalLM",
     "minimax:m2": "MiniMaxM2ForCausalLM",
     "minimax:m3": (
-        "MiniMaxM3ForCausalLM MiniMaxM3SparseForCausalLM MiniMaxM3SparseForConditionalGeneration "
-        "MiniMaxM3VLForConditionalGeneration"
+        "MiniMaxM3ForCausalLM MiniMaxM3VLForCausalLM MiniMaxM3SparseForCausalLM "
+        "MiniMaxM3SparseForConditionalGeneration MiniMaxM3VLForConditionalGeneration"
     ),
     "hybrid:minimax": "MiniMaxText01ForCausalLM MiniMaxM1ForCausalLM MiniMaxForCausalLM",
     "hybrid:qwen_next": (
@@ -120,7 +124,7 @@ _BY_FUNCTION = {
     "kimi:kimi_linear": "KimiLinearForCausalLM KimiK3ForConditionalGeneration",
     "kimi:bailing_hybrid": "BailingHybridForCausalLM BailingMoeV2_5ForCausalLM",
     "t5:switch": "SwitchTransformersForConditionalGeneration",
-    "t5:t5": "T5ForConditionalGeneration T5WithLMHeadModel",
+    "t5:t5": "T5ForConditionalGeneration T5WithLMHeadModel MT5ForConditionalGeneration UMT5ForConditionalGeneration",
 }
 
 WRAPPERS = {
@@ -270,6 +274,16 @@ BY_TYPE = {
     "mpt": "MptForCausalLM",
     "persimmon": "PersimmonForCausalLM",
     "xglm": "XGLMForCausalLM",
+    "biogpt": "BioGptForCausalLM",
+    "openai-gpt": "OpenAIGPTLMHeadModel",
+    "gpt_neox_japanese": "GPTNeoXJapaneseForCausalLM",
+    "youtu": "YoutuForCausalLM",
+    "mellum": "MellumForCausalLM",
+    "aria_text": "AriaTextForCausalLM",
+    "axk1": "AXK1ForCausalLM",
+    "granitemoe_swa": "GraniteMoeSWAForCausalLM",
+    "mt5": "MT5ForConditionalGeneration",
+    "umt5": "UMT5ForConditionalGeneration",
     "granite": "GraniteForCausalLM",
     "granitemoe": "GraniteMoeForCausalLM",
     "granitemoeshared": "GraniteMoeSharedForCausalLM",
