@@ -70,3 +70,24 @@ def test_the_context_limit_and_prediction_layers_are_never_filled_in():
 def test_the_table_states_its_version():
     assert class_defaults("NoSuchModel") == {}
     assert class_defaults("MixtralForCausalLM")["num_experts_per_tok"] == 2
+
+
+def test_qwen_and_dots_window_the_layers_past_max_window_layers():
+    qwen = LLAMA | {"architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True, "sliding_window": 512}
+    assert sum(g.count for g in read(qwen, max_window_layers=1).layers if spans_of(g) == {512.0}) == 3
+    assert spans(read(qwen)) == {math.inf}  # 28 full layers come first, and there are four
+    dots = MIXTRAL | {"architectures": ["Dots1ForCausalLM"], "moe_intermediate_size": 128, "sliding_window": 512}
+    assert spans(read(dots)) == {math.inf}  # 62
+    assert sum(g.count for g in read(dots, max_window_layers=3).layers if spans_of(g) == {512.0}) == 1
+    assert spans(read(dots, max_window_layers=3, sliding_window=None)) == {math.inf}
+
+
+def spans_of(group):
+    return {s.window for s in group.streams}
+
+
+def test_an_expert_width_left_out_is_the_class_s_own_where_it_has_one():
+    mellum = MIXTRAL | {"architectures": ["MellumForCausalLM"]}
+    model = read(mellum)
+    assert dict(model.defaults)["moe_intermediate_size"] == 896
+    assert any(w.startswith("moe_intermediate_size is not in the config") for w in model.warnings)

@@ -157,3 +157,11 @@ def test_cwm_and_granite_swa_have_windows_of_their_class_where_the_file_has_none
 def test_variants_that_are_not_understood_are_refused_by_name(family, change, said):
     with pytest.raises(RoutelineError, match=said):
         read(family, **change)
+
+
+def test_deepseek_v4_with_what_its_code_does_not_know_is_refused():
+    with pytest.raises(RoutelineError, match="n_shared_experts=2 must be 1"):
+        read("deepseek_v4", n_shared_experts=2)
+    rates = {"compressed_sparse_attention": 8, "heavily_compressed_attention": 128}
+    with pytest.raises(RoutelineError, match="must give 4 to compressed_sparse_attention"):
+        read("deepseek_v4", compress_rates=rates)

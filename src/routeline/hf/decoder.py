@@ -24,6 +24,8 @@ from .blocks import (
 from .reader import ABSENT, REQUIRED, Reader
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+FULL_FIRST = 28
+"""max_window_layers of Qwen's classes where a file with windows leaves it out [layers]."""
 
 
 def vocab(r: Reader) -> int:
@@ -136,15 +138,15 @@ def plain(
 
 
 def spans_of(r: Reader, layers: int, window: str, period: int = 0) -> list[float]:
-    """Windows under the family's convention."""
+    """Windows under the family's convention; `past`: on in the layers after max_window_layers."""
     default = None
     if period:
         default = every(layers, r.integer("sliding_window_pattern", "_sliding_window_pattern", default=period))
-    active = window == "on" or (window == "flag" and r.flag("use_sliding_window", default=False))
-    if window == "flag":
-        past = r.integer("max_window_layers", default=None, low=0)
+    active = window in ("on", "past") or (window == "flag" and r.flag("use_sliding_window", default=False))
+    if window in ("flag", "past"):
+        past = r.integer("max_window_layers", default=FULL_FIRST if active else None, low=0)
         if active and default is None:
-            default = [i >= (0 if past is None else past) for i in range(layers)]
+            default = [i >= past for i in range(layers)]
     return windows(r, layers, default=default, active=active)
 
 

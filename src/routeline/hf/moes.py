@@ -62,8 +62,11 @@ def glm4_moe(r: Reader) -> Draft:
 
 
 def dots1(r: Reader) -> Draft:
-    """dots.llm1: DeepSeekMoE experts behind attention with per-head q and k norms."""
-    return sparse(r, qk_norm="head", shared="count", group_limited=True, window="flag")
+    """dots.llm1: DeepSeekMoE experts behind attention with per-head q and k norms; windows past max_window_layers."""
+    if not r.has("max_window_layers"):
+        r.defaults["max_window_layers"] = 62
+        r.config = dict(r.config) | {"max_window_layers": 62}
+    return sparse(r, qk_norm="head", shared="count", group_limited=True, window="past")
 
 
 def solar_open(r: Reader) -> Draft:
@@ -73,7 +76,8 @@ def solar_open(r: Reader) -> Draft:
 
 
 def hy3(r: Reader) -> Draft:
-    """Hunyuan 3: per-head q and k norms, first layer dense."""
+    """Hunyuan 3: per-head q and k norms, first layer dense, at least one shared expert."""
+    r.integer("num_shared_experts", "n_shared_experts", "num_shared_expert", default=1)
     dense_first(r, 1)
     r.skip("enable_moe_fp32_combine", "moe_router_enable_expert_bias")
     draft = sparse(r, qk_norm="head", shared="count")

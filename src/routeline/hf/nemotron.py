@@ -128,7 +128,7 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
     latent = r.integer("moe_latent_size", default=None)
     width = r.integer("moe_intermediate_size")
     shared = r.integer("moe_shared_expert_intermediate_size", default=width)
-    count = r.integer("n_shared_experts", default=1, low=0)
+    r.integer("n_shared_experts", default=1)
     block = moe(
         r,
         hidden=hidden,
@@ -136,7 +136,7 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
         top_k=top_k,
         width=width,
         matrices=2,
-        shared=shared * count if count <= 1 else shared,
+        shared=shared,
         expert_hidden=latent,
         groups=expert_groups(r, experts, top_k),
         prefix="mixer.",
@@ -147,7 +147,7 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
             matrix("mixer.fc2_latent_proj", latent, hidden, part="other"),
         )
     if bias:
-        extra = (vector("mixer.shared_experts.bias", shared + hidden, part="shared"),) if count else ()
+        extra = (vector("mixer.shared_experts.bias", shared + hidden, part="shared"),)
         outer = (vector("mixer.latent_bias", latent + hidden, part="other"),) if latent is not None else ()
         block = block.plus(*extra, *outer)
     return block.plus(*norm)
