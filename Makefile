@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 OPTIONAL := browser or cluster or silicon or chaos
 
-.PHONY: help setup demo test coverage lint format bench figures docs test-web test-cluster test-silicon test-chaos clean
+.PHONY: help setup demo test coverage lint format bench figures tables docs test-web test-cluster test-silicon test-chaos clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,6 +58,9 @@ bench: $(VENV)/.dev  ## timings (no assertions)
 
 figures: $(VENV)/.dev  ## the pictures of README and docs, from real runs
 	$(BIN)/python docs/figures/make.py
+
+tables: $(VENV)/.extra-silicon  ## the tables of docs/accuracy.md, from real runs
+	$(BIN)/python docs/accuracy_tables.py
 
 docs: $(VENV)/.dev  ## refresh the outputs pasted into README and docs
 	$(BIN)/python tests/test_docs.py --update

@@ -80,6 +80,14 @@ def test_layouts_that_cannot_run_a_model_are_refused(text, devices, model, messa
         layouts.check(layouts.parse(text, devices), counted, devices)
 
 
+def test_more_spare_experts_than_any_rank_can_use_are_refused():
+    counted = counts.count(load_model("gpt-oss-120b"))
+    layouts.check_spare(counted, 8, 896.0)  # 128 experts on each of 8 devices
+    with pytest.raises(RoutelineError, match="896 spare slots already put every expert on each of 8 devices"):
+        layouts.check_spare(counted, 8, 897.0)
+    layouts.check_spare(counts.count(load_model("Llama-3.1-8B")), 8, 897.0)  # no experts, nothing to spare
+
+
 def test_redundant_experts_fill_up_uneven_ranks():
     counted = counts.count(deepseek_v3())
     wide = layouts.parse("dp72,ep72", 72)

@@ -124,7 +124,7 @@ def test_every_rule_is_in_the_table_and_says_who_serves_more_under_it(answer):
     assert unfit.ratios[1] == []
     assert unfit.standing.winner == "moe_infeasible"
     assert "rule by rule" not in report.as_html(unfit)
-    assert ("MoE", "does not fit", "needs 32 devices") in unfit.glance
+    assert ("MoE", "does not fit", "needs 24 devices") in unfit.glance
 
 
 def test_captions_are_text_and_the_pictures_do_not_repeat_them(answer):

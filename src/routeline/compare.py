@@ -214,6 +214,7 @@ def options(counted: Counted, cluster: Cluster, scenario: Scenario, role: str) -
     written for the MoE, and attention data parallelism becomes replicas.
     """
     text = scenario.layout.strip().lower()
+    layouts.check_spare(counted, cluster.count, float(scenario.redundant))
     if text == "auto":
         return layouts.candidates(counted, cluster.count, cluster.node, scenario.redundant)
     layout = layouts.parse(text, cluster.count)

@@ -9,7 +9,6 @@ CODES. Used by the tier `calibrated` and by served predictions alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import e
 from typing import Any
 
 from .numeric import choose, maximum, minimum, sqrt
@@ -57,36 +56,6 @@ def gemm_seconds(m: Any, n: Any, k: Any, weight: Any, act: Any, peak: Any, bandw
     return c["t0"] + c["quant"] * 3.0 * m * k / bandwidth + joined(c["p"], moved, work, c["serial"] * k)
 
 
-def tile_tokens(tokens: Any, pairs: Any, experts: Any, rule: Mapping[str, Any]) -> Any:
-    """Tokens that a tile of an expert's products holds [-], between rule['low'] and rule['high'].
-
-    by 'mean': the power of two from `times` times the mean tokens an expert up (trtllm-gen, Marlin, tuned Triton);
-    by 'tokens' or 'experts': low up to `limit` tokens, or up to as many tokens as experts, then high (untuned Triton
-    configurations of vLLM and SGLang); by 'fixed': low.
-    """
-    low, high = float(rule["low"]), float(rule["high"])
-    if rule["by"] in ("tokens", "experts"):
-        return choose(tokens > (experts if rule["by"] == "experts" else float(rule["limit"])), high, low)
-    tile: Any = low
-    if rule["by"] == "mean":
-        mean = rule["times"] * pairs / maximum(experts, 1.0)
-        step = low
-        while step < high:
-            tile = choose(mean > step, 2.0 * step, tile)
-            step *= 2.0
-    return tile + 0.0 * pairs
-
-
-def tiled_pairs(pairs: Any, touched: Any, tile: Any) -> Any:
-    """Pairs that grouped products compute when each expert's tokens are rounded up to `tile` [-].
-
-    touched * tile / (1 - exp(-tile*touched/pairs)): exact for exponentially spread loads; a tile an expert for few
-    tokens, half a tile more an expert for many; within 12% of the measured tables' own power-law loads.
-    """
-    share = tile * touched / maximum(pairs, 1e-30)
-    return tile * touched / maximum(1.0 - e ** (-share), 1e-30)
-
-
 def moe_seconds(
     pairs: Any,
     touched: Any,
@@ -102,7 +71,7 @@ def moe_seconds(
     """Routed experts of one layer on one rank [s]: `pairs` token-expert pairs over `touched` experts.
 
     t0 + per_expert*touched + passes over the permuted activations + joined(bytes, FLOP). padded: the pairs that the
-    matrix products compute, every expert's tokens rounded up to a tile (tiled_pairs); as many as `pairs` if not
+    matrix products compute, every expert's tokens rounded up to a tile; as many as `pairs` if not
     given. c: t0, eta, f, p, per_expert [s], shuffle (passes), narrow and, optional, wide [columns]: what a narrow
     expert costs in bandwidth and in FLOP/s; unpack as in gemm_seconds.
     """

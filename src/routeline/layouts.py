@@ -77,6 +77,20 @@ def _complete(given: dict[str, int], devices: int, text: str) -> Layout:
     return replace(Layout(), **{k: float(v) for k, v in w.items()})
 
 
+def check_spare(counted: Counted, devices: int, redundant: float) -> None:
+    """Refuse more spare expert slots than put every expert on every device: no rank has a use for a second copy.
+
+    Raises:
+        RoutelineError: with the number that does it.
+    """
+    most = float(np.max(counted.experts)) * (devices - 1)
+    if counted.moe_layers and redundant > most:
+        raise RoutelineError(
+            f"--redundant {int(redundant)}: {int(most)} spare slots already put every expert on each of {devices} "
+            f"devices; give at most that many"
+        )
+
+
 def check(layout: Layout, counted: Counted, devices: int, redundant: float = 0.0) -> None:
     """Refuse a scalar layout that cannot run this model.
 

@@ -109,10 +109,24 @@ def touched_by_rank(routing: Routing, pi: np.ndarray, tokens: Any, ranks: Any) -
     for n in np.unique(ranks):
         at = ranks == n
         slots = placed(routing, pi, int(n))
-        p = 1.0 - (1.0 - slots[..., None]) ** tokens[at]
-        mean = p.sum(axis=-2)
-        within = (p * (1.0 - p)).sum(axis=-2)
+        mean, within = _moments(slots, tokens[at])
         values = (mean.mean(axis=1), mean.max(axis=1), mean.var(axis=1), within.mean(axis=1))
         for array, value in zip(out, values, strict=True):
             array[at] = value.mean(axis=0)
     return tuple(a if a.ndim else float(a) for a in out)  # type: ignore[return-value]
+
+
+def _moments(slots: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, variance) of touched slots per rank: (..., ranks, slots) probabilities, (tokens,) -> (..., ranks, tokens).
+
+    Slots that share a probability (copies, uniform routing) are counted and their power is taken once.
+    """
+    values, place = np.unique(slots, return_inverse=True)
+    rows = slots.size // slots.shape[-1]
+    if len(values) > 4 * slots.shape[-1]:
+        p = 1.0 - (1.0 - slots[..., None]) ** tokens
+        return p.sum(axis=-2), (p * (1.0 - p)).sum(axis=-2)
+    at = np.repeat(np.arange(rows), slots.shape[-1]) * len(values) + place.ravel()
+    counts = np.bincount(at, minlength=rows * len(values)).reshape(*slots.shape[:-1], len(values)).astype(float)
+    p = 1.0 - (1.0 - values[:, None]) ** tokens
+    return counts @ p, counts @ (p * (1.0 - p))

@@ -101,7 +101,7 @@ def ask(moe: str | Model, devices: str | Cluster, given: Scenario | None = None,
 
     chosen = given if given is not None and not values else scenario({**(_dict(given) if given else {}), **values})
     asked, place = model(moe), cluster(devices)
-    _check_count(place, chosen)
+    check_count(place, chosen)
     check_overhead(place, chosen)
     opponent = None if chosen.dense in SHAPES else _opponent(chosen)
     evidence = None if opponent is not None else q_of(asked, chosen)
@@ -124,7 +124,12 @@ MOST_DEVICES = 65536
 """Devices that auto may lay out; no layout it tries has ever been run on more."""
 
 
-def _check_count(place: Cluster, chosen: Scenario) -> None:
+def check_count(place: Cluster, chosen: Scenario) -> None:
+    """Refuse more devices than `auto` can stand behind.
+
+    Raises:
+        RoutelineError: more than MOST_DEVICES under layout auto.
+    """
     if place.count > MOST_DEVICES and chosen.layout.strip().lower() == "auto":
         raise RoutelineError(
             f"{place.count:,} devices are more than the {MOST_DEVICES:,} that auto lays out; ask for fewer (throughput "

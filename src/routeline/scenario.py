@@ -203,7 +203,7 @@ class Scenario:
         _within("context", self.context, 1.0, 1e9, "tokens")
         _within("utilisation", self.utilisation, 1e-6, 1.0, "")
         _within("overhead", self.overhead, 0.0, 1e15, "bytes")
-        _within("redundant", self.redundant, 0.0, 1e6, "experts")
+        _within("redundant", self.redundant, 0.0, 16384.0, "experts")
         if not isinstance(self.q, str):
             _within("q", self.q, 1e-6, 1e6, "")
         _within("batch", self.batch, 1.0, 1e9, "sequences")

@@ -28,16 +28,15 @@ def efficiency(name: str, device: Device, *, engine: str = "", layout: str = "au
     """The efficiencies of a tier on a device; engine '' is the mean of the measured engines.
 
     Raises:
-        UnknownName: no such tier or engine.
+        UnknownName: no such tier, or an engine whose kernels were not measured.
     """
     chosen = resolve(name, device, layout)
     if engine:
-        from .serving.classes import ENGINES
+        from .serving.classes import MEASURED_ENGINES
+        from .serving.classes import engine as canonical
 
-        if engine.strip().lower() not in (*ENGINES, *ENGINES.values()):
-            raise UnknownName(
-                "engine", engine, sorted(set(ENGINES.values())), "leave it out for the mean of the measured"
-            )
+        if canonical(engine) not in MEASURED_ENGINES:
+            raise UnknownName("engine", engine, MEASURED_ENGINES, "vllm, sglang and trtllm are measured; leave it out for their mean")
     if chosen in TIERS:
         return TIERS[chosen]
     from .serving.tier import efficiency as calibrated

@@ -276,3 +276,51 @@ def test_a_bad_pair_file_is_one_sentence(cli, tmp_path, monkeypatch, content, pa
     if content is not None:
         (tmp_path / "pairs.csv").write_bytes(content)
     refused(cli("compare DeepSeek-V3 --devices 8xH200 --q-pairs pairs.csv"), part)
+
+
+SPACE = """
+outputs = ["ratio"]
+[axes]
+context = ["8k", "16k"]
+[fixed]
+model = "DeepSeek-V3"
+devices = "8xH200"
+weights = "fp8"
+layout = "pooled"
+q = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("context =", "contxt =", "unknown axis 'contxt'; close: context"),
+        ('"ratio"', '"ration"', "unknown output 'ration'; close: ratio"),
+        ('["ratio"]', "[]", "no outputs asked for"),
+        ('["8k", "16k"]', "[]", "axis context is empty"),
+        ('context = ["8k", "16k"]', "", "has no [axes]"),
+        ('"16k"', '"16 GB"', "unit"),
+        ("context =", 'bandwidth = ["3 TB"]\ncontext =', "unknown unit 'TB'"),
+        ('["8k", "16k"]', "{from = 1, to = 1e5, n = 100000}\nmemory = {from = '80GB', to = '99GB', n = 10000000}",
+         "over the limit of 1e+11"),
+        ("outputs", "limit = 1\noutputs", "2 points, over the limit of 1;"),
+        ("[axes]", "[axes", "not valid TOML"),
+        ("weights", "weigths", "unknown setting 'weigths'; close: weights"),
+    ],
+)  # fmt: skip
+def test_a_bad_space_is_one_sentence(cli, tmp_path, old, new, part):
+    assert old in SPACE
+    (tmp_path / "space.toml").write_text(SPACE.replace(old, new, 1))
+    found = cli("sweep", str(tmp_path / "space.toml"), "-o", str(tmp_path / "out"))
+    assert (found.code, found.out, found.err.count("\n")) == (2, "", 1), found.err
+    assert part in found.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(cli, tmp_path):
+    (tmp_path / "space.toml").write_text(SPACE)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("important")
+    for more in ([], ["--resume"]):
+        refused(cli("sweep", str(tmp_path / "space.toml"), "-o", str(tmp_path / "out"), *more), "holds other files")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["thesis.tex"]

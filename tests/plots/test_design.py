@@ -171,7 +171,7 @@ def test_a_side_that_does_not_fit_has_no_free_memory_and_says_what_it_needs():
     kinds = {r["part"] for r in parts.memory_stack(answer) if r["role"] == "moe"}
     assert not {"free", parts.UNUSED} & kinds
     heads = [r["head"] for r in plots.chart("memory", answer).rows() if "head" in r]
-    assert "does not fit, needs 8 devices" in heads[0]
+    assert "does not fit, needs 6 devices" in heads[0]
 
 
 def test_numbers_on_bars_are_those_of_the_rows():

@@ -70,29 +70,19 @@ def _points(**columns: list[float]) -> dict[str, np.ndarray]:
 
 def test_tiles_pad_tokens_by_rule():
     q = _points(tokens=[1, 64, 65, 4096], experts=[64] * 4, top_k=[8] * 4, inter=[192] * 4)
-    tile = lambda **rule: kernels.tile_tokens(q["tokens"], q["pairs"], q["experts"], rule).tolist()  # noqa: E731
+    tile = lambda **rule: tiles.tile_tokens(q["tokens"], q["pairs"], q["experts"], rule).tolist()  # noqa: E731
     assert tile(by="tokens", limit=64, low=16, high=64) == [16, 16, 64, 64]
     assert tile(by="experts", low=16, high=64) == [16, 16, 64, 64]
     # mean tokens an expert: 1/8, 8, 8.125, 512 -> next power of two within limits
     assert tile(by="mean", times=1, low=8, high=64) == [8, 8, 16, 64]
     assert tile(by="mean", times=2, low=8, high=128) == [8, 16, 32, 128]
     assert tile(by="fixed", low=32, high=32) == [32, 32, 32, 32]
-    assert kernels.tile_tokens(65.0, 520.0, 64.0, {"by": "mean", "times": 1, "low": 8, "high": 64}) == 16.0
+    assert tiles.tile_tokens(65.0, 520.0, 64.0, {"by": "mean", "times": 1, "low": 8, "high": 64}) == 16.0
     padded = tiles.padded_pairs(q, {"by": "fixed", "low": 64, "high": 64})
     assert padded[0] == 8 * 64
     assert all(padded >= q["pairs"])
     assert tiles.padded_columns(q, 128.0).tolist() == [256.0] * 4
     assert tiles.padded_columns(q, 1.0).tolist() == [192.0] * 4
-
-
-@pytest.mark.parametrize("tile", [8, 64, 128])
-def test_tiled_pairs_are_a_tile_an_expert_for_few_and_half_a_tile_more_for_many(tile):
-    assert kernels.tiled_pairs(8.0, 8.0, float(tile)) == pytest.approx(8.0 * tile, rel=1e-3)
-    assert kernels.tiled_pairs(1e6, 100.0, float(tile)) == pytest.approx(1e6 + 50.0 * tile, rel=1e-3)
-    for tokens in (1, 16, 128, 1024, 8192):
-        found = routing.load(128, tokens, 8, "power_law_1.01")
-        near = kernels.tiled_pairs(tokens * 8.0, found.touched, float(tile))
-        assert near == pytest.approx(found.padded[routing.TILES.index(tile)], rel=0.12)
 
 
 CONSTANTS = {"t0": 2e-5, "eta": 0.8, "f": 0.5, "p": 2.0, "per_expert": 1e-8, "shuffle": 2.0, "narrow": 50.0}

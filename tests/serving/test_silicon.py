@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("aiconfigurator_core", reason="needs the extra routeline[silicon]")
 
+import accuracy_tables
+
 from routeline.serving import fit, peer, predict, silicon, validate
 
 pytestmark = pytest.mark.silicon
@@ -69,3 +71,7 @@ def test_no_clean_row_beats_the_ideal_decode_step_by_much(folds, rows):
     problem, _ = folds
     bound = validate.ideal(validate.take(data.columns, clean), problem)
     assert np.mean(problem.tpot < bound) < 0.01
+
+
+def test_the_accuracy_page_states_what_validate_finds():
+    assert accuracy_tables.differences(accuracy_tables.MEASURED) == []

@@ -1,6 +1,7 @@
 """Any point of any sweep is what `compare` says there, to 1e-12: random points of random spaces."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def check(space, chance, points):
         at = tuple(index[a.name] for a in space.axes)
         got = {k: float(v[at]) for k, v in found.arrays.items()}
         try:
-            want = spot.expected(spot.comparison(space, index))
+            want = spot.expected(spot.comparison(space, index), space.outputs)
         except RoutelineError:
             assert got["reason"] in REFUSED
             assert np.isnan(got["ratio"])
@@ -164,3 +165,48 @@ def test_every_cell_without_a_value_has_a_reason():
     assert {"q is too small for the dense shape", "context is past the model's limit"} <= {
         REASONS[int(i)] for i in np.unique(found["reason"])
     }
+
+
+@pytest.mark.parametrize(
+    ("output", "settings", "why"),
+    [
+        ("ratio_tpot", {"tpot": 0.004}, "the time per token is out of reach"),
+        ("ratio_request", {"input": "120k", "output": "40k", "extend_context": True}, "the request does not fit"),
+        ("break_even_batch", {}, "no batch breaks even"),
+    ],
+)
+def test_an_output_without_a_value_where_r_has_one_has_a_reason(output, settings, why):
+    axes = {"utilisation": [0.5, 0.565, 0.57, 0.9], "q": [0.5, 2.0, 6.0, 18.0], "context": [2048.0, 120000.0]}
+    space = make(axes, outputs=["reason", output, "ratio"], model="DeepSeek-V3", devices="8xH200", weights="fp8",
+                 layout="pooled", tier="ideal", **settings)  # fmt: skip
+    found = sweep(space, workers=1).arrays
+    led = ~np.isnan(found["ratio"])
+    assert np.array_equal(np.isnan(found[output])[led], found["reason"][led] != 0)
+    assert (found["reason"][~led] != 0).all()
+    code = REASONS.index(why)
+    assert not np.isnan(found["ratio"][found["reason"] == code]).any()
+    assert (found["reason"] == code).any()
+    alone = sweep(replace(space, outputs=("reason",)), workers=1).arrays["reason"]  # nothing else is asked for
+    assert np.array_equal(alone == 0, ~np.isnan(found["ratio"]))
+    if output != "break_even_batch":  # of which a Comparison holds none
+        assert check(space, random.Random(5), 20) > 20
+
+
+@pytest.mark.parametrize("routing", ["zipf:1", "uniform"])
+def test_synthetic_architectures_are_routed_as_compare_routes_them(routing):
+    """A skew is a list of as many probabilities as experts: their number is looped over then."""
+    space = make({"experts": [64, 128], "context": [4096.0, 32768.0], "q": [2.0, 4.0]}, devices="8xH200",
+                 weights="fp8", tier="ideal", layout="pooled", routing=routing, outputs=OUTPUTS)  # fmt: skip
+    assert check(space, random.Random(3), 8) > 50
+
+
+def test_more_devices_than_auto_lays_out_are_refused_as_compare_refuses_them():
+    with pytest.raises(RoutelineError, match="more than the 65,536 that auto lays out"):
+        sweep({"q": [2.0]}, model="DeepSeek-V3", device="H200", count=80000, weights="fp8", context="8k")
+
+
+def test_an_architecture_that_uses_every_expert_breaks_even_nowhere():
+    found = sweep({"top_k": [8, 64], "q": [2.0]}, experts=64, devices="8xH200", weights="fp8", layout="pooled",
+                  tier="ideal", context=4096, outputs=["break_even_batch", "reason"])  # fmt: skip
+    assert np.isnan(found.arrays["break_even_batch"][1, 0])
+    assert REASONS[int(found.arrays["reason"][1, 0])] == "no batch breaks even"

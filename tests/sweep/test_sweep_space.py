@@ -59,6 +59,33 @@ def test_memory_is_a_basis_or_a_number():
         ({"context": [1]}, {"reduce": {"x": {"kind": "best", "by": ["q2"]}}}, "unknown axis of this space"),
         ({"context": [1]}, {"reduce": {"x": {"kind": "best", "output": "verdict2"}}}, "unknown output of reducer x"),
         ({"context": [1]}, {"block": 3}, "a block holds"),
+        ({"context": [1]}, {"limit": 0}, "the limit on points must be above 0"),
+        ({"context": [1]}, {"limit": float("nan")}, "the limit on points must be above 0"),
+        ({"context": {"from": 1, "to": 1e6, "step": 1e-9}}, {}, "a step of 1e-09 makes 1e\\+15 values"),
+        ({"context": {"values": [1, 2], "from": 1}}, {}, "values stand alone; leave from out"),
+        ({"context": [1]}, {"outputs": "ratio"}, "outputs must be a list of names"),
+        ({"context": [1]}, {"memory": "usable", "basis": "usable"}, "basis is fixed twice"),
+        ({"context": [1]}, {"weights": 3}, "weights takes names"),
+        ({"context": [1]}, {"routing": ["uniform"]}, "routing takes names"),
+        ({"context": [10**400]}, {}, "context takes numbers"),
+        ({"context": [1]}, {"extend_context": "yes"}, "extend_context is true or false"),
+        ({"context": [1]}, {"ignore_fit": True}, "ignore_fit has no place in a sweep"),
+        ({"context": [1]}, {"reduce": ["best"]}, "reduce maps names to reducers"),
+        ({"context": [1]}, {"reduce": {"x": 3}}, "reducer x needs a kind"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": ["best"]}}}, "unknown reducer kind"),
+        ({"context": [1]}, {"reduce": {"../x": {"kind": "best"}}}, "names a file"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "best", "by": "context"}}}, "by must be a list of axes"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "best", "by": ["context"] * 2}}}, "by names an axis twice"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "best", "keep": [3]}}}, "keep must be a list of outputs"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "best", "goal": "most"}}}, "goal must be max or min"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "quantiles"}}}, "unknown axis of this space 'q'"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "quantiles", "over": 3}}}, "over must be the name of an axis"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "quantiles", "over": "context", "probabilities": [True]}}},
+         "between 0 and 1"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "histogram", "low": 1, "high": float("nan")}}}, "low < high"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "histogram", "low": 1, "high": 2, "bins": True}}}, "bins must be"),
+        ({"context": [1]}, {"reduce": {"x": {"kind": "histogram", "low": 1, "high": 2, "scale": "cube"}}},
+         "scale must be log or linear"),
     ],
 )  # fmt: skip
 def test_bad_spaces_are_refused_in_one_sentence(axes, settings, message):
@@ -186,3 +213,13 @@ def test_an_unknown_output_lists_the_known_ones():
     with pytest.raises(RoutelineError) as refused:
         make({"context": [1]}, model="DeepSeek-V3", devices="8xH200", outputs=["foo"])
     assert all(name in str(refused.value) for name in OUTPUTS)
+
+
+def test_quantiles_run_over_q_unless_told_otherwise_whatever_axis_is_longest():
+    """q must be whole in every tile, named or not."""
+    axes = {"q": [1.0, 2.0, 3.0, 4.0], "context": [float(c) for c in range(1000, 31000)]}
+    kind = {"kind": "quantiles", "probabilities": [0.5]}
+    named = sweep(axes, reduce={"x": kind | {"over": "q"}}, **NO_Q)
+    plain = sweep(axes, reduce={"x": kind}, **NO_Q)
+    assert named.space.numeric[-1].name == plain.space.numeric[-1].name == "q"
+    assert np.array_equal(named.reduced["x"]["q0.5"], plain.reduced["x"]["q0.5"], equal_nan=True)

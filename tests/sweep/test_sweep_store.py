@@ -11,7 +11,8 @@ import pytest
 from spaces import OUTPUTS, REDUCE, small
 
 from routeline.errors import RoutelineError
-from routeline.sweep import store, sweep
+from routeline.sweep import make, store, sweep
+from routeline.sweep.evaluate import _PREPARED
 from routeline.sweep.lower import VERDICTS
 
 
@@ -174,6 +175,13 @@ def test_folders_are_never_overwritten(tmp_path):
     (full / "thesis.tex").write_text("important")
     with pytest.raises(RoutelineError, match="holds other files"):
         sweep(small(), out=full)
+    for text in ("[1]", "{}", '{"digest": 3}'):
+        (alien := tmp_path / f"alien{len(text)}").mkdir()
+        (alien / "run.json").write_text(text)
+        for resume in (True, False):
+            with pytest.raises(RoutelineError, match=r"run\.json in .* is not of a sweep"):
+                sweep(small(), out=alien, resume=resume)
+        assert files(alien) == {"run.json": text.encode()}
     with pytest.raises(RoutelineError, match="is a file"):
         sweep(small(), out=full / "thesis.tex")
     assert files(full) == {"thesis.tex": b"important"}
@@ -247,3 +255,62 @@ def test_quantiles_over_q(whole, reduced):
         assert found[f"q{p:g}"][some] == pytest.approx(row, rel=1e-12)
         assert np.isnan(found[f"q{p:g}"][~some]).all()
     assert found["share"] == pytest.approx(1 - np.isnan(rows).mean(axis=1))
+
+
+# --- what a run depends on -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [{}, {"reduce": REDUCE}], ids=["rows", "reduced"])
+def test_threads_share_programs_and_no_buffers(whole, reduced, given):
+    with ThreadPoolExecutor(6) as several:
+        found = sweep(small(**given), executor=several)
+    for n in found.arrays:
+        assert np.array_equal(found.arrays[n], whole.arrays[n], equal_nan=True), n
+    for name in found.reduced:
+        for key, column in reduced.reduced[name].items():
+            assert column.tobytes() == found.reduced[name][key].tobytes(), (name, key)
+
+
+def test_a_run_is_not_continued_on_another_model_of_the_same_name(tmp_path):
+    from importlib.resources import files as resources
+
+    config = json.loads((resources("routeline") / "data/models/Mixtral-8x7B.json").read_text())
+    config = config.get("config", config)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+
+    def run(**more):
+        given = {"model": str(path), "devices": "8xH200", "weights": "fp8", "layout": "pooled"}
+        return sweep(make({"context": ["4k", "8k"], "q": [2.0, 3.0]}, **given), **more)
+
+    run(out=tmp_path / "out")
+    assert run(out=tmp_path / "out", resume=True).computed == 0
+    path.write_text(json.dumps(config | {"num_hidden_layers": config["num_hidden_layers"] + 1}))
+    with pytest.raises(RoutelineError, match="another run"):
+        run(out=tmp_path / "out", resume=True)
+
+
+def test_workers_elsewhere_need_no_files_of_the_caller(tmp_path):
+    """Names are resolved where the sweep was called: here the file is gone before a block is computed."""
+    from importlib.resources import files as resources
+
+    path = tmp_path / "config.json"
+    config = json.loads((resources("routeline") / "data/models/Mixtral-8x7B.json").read_text())
+    path.write_text(json.dumps(config.get("config", config)))
+    space = make({"context": {"from": "1k", "to": "30k", "n": 3000}, "q": [2.0, 3.0]}, model=str(path),
+                 devices="8xH200", weights="fp8", layout="pooled", block=2**10)  # fmt: skip
+    want = sweep(space, workers=1).arrays
+
+    class Elsewhere(Shuffled):
+        def submit(self, function, *args):
+            _PREPARED.clear()
+            name = path.rename(tmp_path / "hidden")
+            try:
+                future = super().submit(function, *args)
+                self.flush()
+            finally:
+                name.rename(path)
+            return future
+
+    found = sweep(space, executor=Elsewhere(1)).arrays
+    assert all(np.array_equal(found[n], want[n], equal_nan=True) for n in want)

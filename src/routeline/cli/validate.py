@@ -64,18 +64,20 @@ def _cells(m: dict[str, Any]) -> tuple[str, ...]:
             pct(m.get("interval80_coverage")))  # fmt: skip
 
 
-HEAD = ["", "rows", "answered", "MAPE %", "median %", "within 20 %", "bias %", "Spearman", "in 80% interval"]
+HEAD = ["", "rows", "answered", "MAPE %", "median %", "within 20 %", "bias %", "Spearman", "covered %"]
+"""covered: the share of measured values inside the 80% interval."""
 
 
 def _serving(r: dict[str, Any]) -> None:
     out = console()
     out.print(
-        f"{r['clean_rows']} clean of {r['rows']} rows; {r['peer_rows']} answered by AIConfigurator. {r['method']}."
+        f"{r['clean_rows']} clean of {r['rows']} rows; {r['peer_rows']} answered by AIConfigurator. {r['method']}. "
+        "covered: inside the 80% interval."
     )
     for target in ("tpot", "ttft", "throughput"):
-        body = [("Routeline, peer's rows", *_cells(r[target]["peer_rows"])),
+        body = [("Routeline", *_cells(r[target]["peer_rows"])),
                 ("AIConfigurator", *_cells(r["peer"][target]["peer_rows"])),
-                ("Routeline, all clean rows", *_cells(r[target]["all_rows"]))]  # fmt: skip
+                ("Routeline, all", *_cells(r[target]["all_rows"]))]  # fmt: skip
         out.print(table(HEAD, body, title=target.upper()))
     for name, groups in r["tpot"]["by"].items():
         out.print(table(HEAD, [(k, *_cells(m)) for k, m in groups.items()], title=f"TPOT by {name}"))
@@ -84,11 +86,12 @@ def _serving(r: dict[str, Any]) -> None:
     ]
     out.print(table(["flag", "rows", "answered", "MAPE %", "clean + these %", "rule"], body, title="Excluded rows"))
     f = r["floor"]
-    out.print(f"Faster than the ideal decode step: {f['violations']} of {f['rows']} rows; {f['groups']}")
+    where = f"; {f['groups']}" if f["groups"] else ""
+    out.print(f"Faster than the ideal decode step: {f['violations']} of {f['rows']} rows{where}")
     if "one_point" in r:
         o = r["one_point"]
-        body = [("before", *_cells(o["before"])), ("one measured row per group", *_cells(o["peer_rows"])),
-                ("AIConfigurator, same help", *_cells(o["peer"]))]  # fmt: skip
+        body = [("before", *_cells(o["before"])), ("one row each", *_cells(o["peer_rows"])),
+                ("AIC, same help", *_cells(o["peer"]))]  # fmt: skip
         out.print(table(HEAD, body, title="One calibration point"))
 
 

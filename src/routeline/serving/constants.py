@@ -65,7 +65,9 @@ def older(engine: str, version: str, kind: str) -> dict[str, Any]:
     """Factors of an engine's old versions on a class of devices, {} where the version is not old or not given."""
     number = re.match(r"v?(\d+)\.(\d+)", version.strip().lower())
     found: dict[str, Any] = {}
-    for v in priors()["versions"] if number and kind != base(kind) else ():
+    if number is None or kind == base(kind):
+        return found
+    for v in priors()["versions"]:
         early = (int(number[1]), int(number[2])) < tuple(map(int, v["before"].split(".")))
         if v["engine"] == engine and early and v.get("class", kind) == kind:
             found = v["scale"]
@@ -152,9 +154,10 @@ def experts(kind: str, engine: str, name: str) -> np.ndarray:
     """
     out = np.full(len(CODES), np.nan)
     for code, fmt in enumerate(CODES):
+        dtype = DTYPES.get(f"{fmt} {kind}", DTYPES[fmt])
         found = [t["constants"][name] * _rate(t, name) for t in read("kernels.json")["tables"]
                  if t["operation"] == "moe" and t.get("serves") and TABLES.get(t["device"]) == kind
-                 and t["dtype"] == DTYPES.get(f"{fmt} {kind}", DTYPES[fmt]) and engine in ("", t["engine"])]  # fmt: skip
+                 and t["dtype"] == dtype and engine in ("", t["engine"])]  # fmt: skip
         if found and engine in (*MEASURED_ENGINES, ""):
             out[code] = float(np.exp(np.mean(np.log(found))))
     return out

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import RoutelineError
 from . import constants, rows
-from .classes import GGUF, MEASURED_ENGINES
+from .classes import MEASURED_ENGINES
 from .layout import BY_LAYERS, MOST, STATIC, Room, defaults, layouts, memory
 from .serve import Load, Served, serve
 from .shapes import shape

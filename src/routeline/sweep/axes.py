@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arch import Model
 from ..errors import RoutelineError, UnknownName, shorten
+from ..hardware import Cluster, Device
 from ..units import parse
 
 
@@ -56,7 +58,7 @@ AXES: dict[str, Kind] = {
     "tier": _name("bandwidth, ideal, calibrated"),
     "dense": _name("shape of the matched dense model, or a model"),
     "basis": _name("memory basis: usable or marketed"),
-    "redundant": Kind(role="name", what="spare expert slots", unit="experts", low=0, high=1e6, whole=True),
+    "redundant": Kind(role="name", what="spare expert slots", unit="experts", low=0, high=16384, whole=True),
     "context": _number("tokens already in the cache of each sequence", "tokens", 1, 1e9, "tokens"),
     "batch": _number("sequences decoded together", "sequences", 1, 1e9, whole=True),
     "utilisation": _number("fraction of device memory for weights and cache", "-", 1e-6, 1),
@@ -87,6 +89,9 @@ AXES: dict[str, Kind] = {
     "head_dim": _shape("width of a head", 1, 1e5),
     "vocab": _shape("vocabulary", 1, 1e8, "count"),
 }  # fmt: skip
+
+MOST = 10**7
+"""Values an axis may hold."""
 
 SHAPES = (*(n for n, k in AXES.items() if k.role == "shape"), "attention")
 NUMBERS = tuple(n for n, k in AXES.items() if k.role == "number")
@@ -136,6 +141,8 @@ def make(name: str, given: Any) -> Axis:
     raw = _spread(plain, kind, given) if isinstance(given, Mapping) else given
     if isinstance(raw, (str, int, float)) or not isinstance(raw, (Sequence, np.ndarray)):
         raw = [raw]
+    if len(raw) > MOST:
+        raise RoutelineError(f"axis {name} holds {len(raw):,} values, over {MOST:,}; thin it out")
     values = tuple(_value(plain, kind, v) for v in raw)
     if not values:
         raise RoutelineError(f"axis {name} is empty; give at least one value")
@@ -153,11 +160,17 @@ def _basis(given: Any) -> bool:
     return bool(values) and all(v in ("usable", "marketed") for v in values)
 
 
+_OBJECTS: dict[str, tuple[type, ...]] = {
+    "model": (Model,), "dense": (Model,), "devices": (Cluster,), "device": (Device,),
+}  # fmt: skip
+"""What may stand for a name: the object itself."""
+
+
 def _value(name: str, kind: Kind, value: Any) -> Any:
     if kind.role == "name" and kind.unit == "":
-        if isinstance(value, (str, bytes)) or not isinstance(value, (int, float)):
+        if isinstance(value, (str, *_OBJECTS.get(name, ()))):
             return value
-        raise RoutelineError(f"axis {name} takes names, not {value!r}")
+        raise RoutelineError(f"axis {name} takes names, not {shorten(value, 40)!r}")
     number = _as_number(name, kind, value)
     if not kind.low <= number <= kind.high:
         raise RoutelineError(f"axis {name}: {number:g} is outside [{kind.low:g}, {kind.high:g}] {kind.unit}".rstrip())
@@ -178,7 +191,7 @@ def _as_number(name: str, kind: Kind, value: Any) -> float:
             raise RoutelineError(f"axis {name} takes bare numbers, not {shorten(value)!r}") from None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RoutelineError(f"axis {name} takes numbers, not {shorten(value)!r}") from None
     if not math.isfinite(number):
         raise RoutelineError(f"axis {name} takes finite numbers, not {number}")
@@ -192,6 +205,8 @@ def _spread(name: str, kind: Kind, given: Mapping[str, Any]) -> Any:
         if key not in known:
             raise UnknownName(f"key of axis {name}", key, known)
     if "values" in given:
+        if len(given) > 1:
+            raise RoutelineError(f"axis {name}: values stand alone; leave {', '.join(set(given) - {'values'})} out")
         return given["values"]
     if kind.role == "name" and kind.unit == "":
         raise RoutelineError(f"axis {name} takes a list of names, not a range")
@@ -207,11 +222,14 @@ def _spread(name: str, kind: Kind, given: Mapping[str, Any]) -> Any:
         step = _as_number(name, kind, given["step"])
         if step <= 0 or scale == "log":
             raise RoutelineError(f"axis {name}: step must be positive and goes with scale = linear")
-        points: Any = low + step * np.arange(math.floor((high - low) / step * (1 + 1e-12)) + 1)
+        many = (high - low) / step * (1 + 1e-12) + 1
+        if many > MOST:
+            raise RoutelineError(f"axis {name}: a step of {step:g} makes {many:.3g} values, over {MOST:,}; widen it")
+        points: Any = low + step * np.arange(math.floor(many))
     else:
         n = given["n"]
-        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 10**7:
-            raise RoutelineError(f"axis {name}: n must be a whole number from 1 to 10,000,000, not {shorten(n)}")
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= MOST:
+            raise RoutelineError(f"axis {name}: n must be a whole number from 1 to {MOST:,}, not {shorten(n)}")
         if scale == "log" and low <= 0:
             raise RoutelineError(f"axis {name}: a log range starts above 0, not at {low:g}")
         points = np.geomspace(low, high, n) if scale == "log" else np.linspace(low, high, n)

@@ -26,7 +26,8 @@ class _Compiler:
         self.index: dict[int, Register] = {}
         self.tables: dict[Any, Any] = {}
         self.cost: dict[int, int] = {}
-        self.ratios: dict[tuple[int, int], Register] = {}
+        self.ratios: dict[tuple[Register, Register], Register] = {}
+        """Quotients by the registers themselves: an id would be another's once its register is gone."""
         self.definitions = {n.mask.bit_length() - 1: n for n in graph._nodes.values() if n.kind == "var"}
 
     # --- masks ---
@@ -332,9 +333,8 @@ class _Compiler:
                 out = self.push(np.divide, (1.0 if out is None else out, bottom))
                 continue
             if bottom is not None:
-                pair = (id(top), id(bottom))
-                top = self.push(np.divide, (top, bottom))
-                self.ratios[pair] = top
+                pair = (top, bottom)
+                top = self.ratios[pair] = self.push(np.divide, pair)
             out = top if out is None else self.push(np.multiply, (top, out))
         return out
 
@@ -342,7 +342,7 @@ class _Compiler:
         """Replace pairs whose quotient has been computed already."""
         for top in [a for a in above if isinstance(a, Register)]:
             for bottom in below:
-                found = self.ratios.get((id(top), id(bottom)))
+                found = self.ratios.get((top, bottom)) if isinstance(bottom, Register) else None
                 if found is not None:
                     above.remove(top)
                     below.remove(bottom)
@@ -362,29 +362,29 @@ def compile_(graph: Graph, shape: tuple[int, ...], outputs: Mapping[str, Any]) -
 
 
 def _needed(calls: list[Call], results: Mapping[str, Any]) -> list[Call]:
-    wanted = {id(r) for r in results.values() if isinstance(r, Register)}
+    wanted = {r for r in results.values() if isinstance(r, Register)}
     kept = []
     for call in reversed(calls):
-        if id(call.result) in wanted:
+        if call.result in wanted:
             kept.append(call)
-            wanted.update(id(a) for a in call.operands if isinstance(a, Register))
+            wanted.update(a for a in call.operands if isinstance(a, Register))
     return kept[::-1]
 
 
 def _allocate(program: Program, calls: list[Call], results: Mapping[str, Any]) -> None:
     """Assign buffers: a slot is free again after the last use of its value; same-shaped results reuse it in place."""
-    last: dict[int, int] = {}
+    last: dict[Register, int] = {}
     for i, call in enumerate(calls):
         for a in call.operands:
             if isinstance(a, Register) and not a.once:
-                last[id(a)] = i
+                last[a] = i
     for r in results.values():
         if isinstance(r, Register) and not r.once:
-            last[id(r)] = len(calls)
+            last[r] = len(calls)
     free: dict[tuple[int, Any], list[int]] = {}
     for i, call in enumerate(calls):
-        ending = [a for a in dict.fromkeys(_Key(a) for a in call.operands) if isinstance(a.item, Register)]
-        ending = [a.item for a in ending if not a.item.once and last.get(id(a.item)) == i]
+        used = dict.fromkeys(a for a in call.operands if isinstance(a, Register))
+        ending = [a for a in used if not a.once and last.get(a) == i]
         in_place = call.function not in ("take", "rows", "where", "cast")
         if in_place:
             for a in ending:
@@ -399,16 +399,3 @@ def _allocate(program: Program, calls: list[Call], results: Mapping[str, Any]) -
             for a in ending:
                 free.setdefault((a.mask, a.dtype), []).append(a.slot)
     program.calls = calls
-
-
-class _Key:
-    """Identity of an operand."""
-
-    def __init__(self, item: Any) -> None:
-        self.item = item
-
-    def __hash__(self) -> int:
-        return id(self.item)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self.item is other.item

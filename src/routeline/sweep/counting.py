@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from ..errors import RoutelineError
+from ..errors import RoutelineError, shorten
 from .lower import VERDICTS
 from .reducer import GROUPS, LONGEST, Partial, Reducer, Table
 
 if TYPE_CHECKING:
     from .evaluate import Tile
-    from .space import Space
+    from .grid import Space
+
+
+OVER = "q"
+"""The axis quantiles run over unless another is named."""
+
+
+def finite(x: Any) -> TypeGuard[float]:
+    """A plain finite number."""
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
 
 
 class _Counts(Reducer):
@@ -69,13 +78,16 @@ class Histogram(_Counts):
         super().__init__(space, name, given)
         self.output = self.wanted(str(given.get("output", "ratio")))
         n, low, high = given.get("bins", 50), given.get("low"), given.get("high")
-        self.log = given.get("scale", "log") == "log"
-        if not isinstance(n, int) or not 1 <= n <= 10_000:
-            raise RoutelineError(f"reducer {name}: bins must be a whole number from 1 to 10,000")
-        numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
-        if not numbers or not low < high or (self.log and low <= 0):  # type: ignore[operator]
+        scale = given.get("scale", "log")
+        if scale not in ("log", "linear"):
+            raise RoutelineError(f"reducer {name}: scale must be log or linear, not {shorten(scale)!r}")
+        self.log = scale == "log"
+        if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= 10_000:
+            raise RoutelineError(f"reducer {name}: bins must be a whole number from 1 to 10,000, not {shorten(n)}")
+        ends = [float(x) for x in (low, high) if finite(x)]
+        if len(ends) < 2 or not ends[0] < ends[1] or (self.log and ends[0] <= 0):
             raise RoutelineError(f"reducer {name}: give low < high (above 0 on a log scale)")
-        self.low, self.high, self.n = float(low), float(high), n  # type: ignore[arg-type]
+        self.low, self.high, self.n = *ends, n
         self.edges = (np.geomspace if self.log else np.linspace)(self.low, self.high, n + 1)
         self.bins = n + 3
         self.check_size()
@@ -204,7 +216,9 @@ class Quantiles(Reducer):
     """Quantiles of an output over one axis (usually q), for every combination of the other axes."""
 
     def __init__(self, space: Space, name: str, given: Mapping[str, Any]) -> None:
-        over = given.get("over", "q")
+        over = given.get("over", OVER)
+        if not isinstance(over, str):
+            raise RoutelineError(f"reducer {name}: over must be the name of an axis, not {shorten(over)!r}")
         axis = space.axis(over)
         others = [a.name for a in (*space.looped, *space.numeric) if a.name != over]
         super().__init__(space, name, {**given, "by": others})
@@ -214,7 +228,7 @@ class Quantiles(Reducer):
             )
         self.output, self.axis = self.wanted(str(given.get("output", "ratio"))), axis
         p = given.get("probabilities", [0.05, 0.5, 0.95])
-        if not isinstance(p, (list, tuple)) or not p or not all(isinstance(x, (int, float)) and 0 <= x <= 1 for x in p):
+        if not isinstance(p, (list, tuple)) or not p or not all(finite(x) and 0 <= x <= 1 for x in p):
             raise RoutelineError(f"reducer {name}: probabilities must be numbers between 0 and 1")
         self.p = np.array([float(x) for x in p])
         if self.groups * (len(self.p) + 1) > GROUPS:

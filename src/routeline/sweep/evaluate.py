@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import RoutelineError
-from . import lower, outputs
-from . import space as spaces
+from . import cells, lower, outputs
+from .cells import Refused
 from .compiler import compile_
 from .graph import NotTraceable
+from .grid import Space
 from .lower import REASONS, VERDICTS
 from .outputs import OUTPUTS
 from .program import TILE, Program
-from .space import Space
 
 KEEP = 4
 """Compiled cells a worker keeps; blocks of a cell follow each other."""
@@ -54,13 +55,6 @@ class Tile:
         return np.broadcast_to(self.valid[name], self.shape)
 
 
-@dataclass
-class _Refused:
-    """A cell that cannot be evaluated at all, with the sentence that says why."""
-
-    reason: str
-
-
 class _Direct:
     """Evaluation without tracing, tile by tile."""
 
@@ -75,12 +69,17 @@ class _Direct:
         return outputs.direct(self.cell, numbers, self.names)
 
 
-def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
-    """A cell made ready: traced and compiled, evaluated directly where it cannot be traced, or refused."""
+def prepare(space: Space, index: int, resolved: lower.Cell | Refused | None = None) -> Program | _Direct | Refused:
+    """A cell made ready: traced and compiled, evaluated directly where it cannot be traced, or refused.
+
+    resolved: what cells.attempt says of it, where the names cannot be resolved here (other machines lack the files).
+    """
     limit = sys.getrecursionlimit()
     try:
         sys.setrecursionlimit(max(limit, DEPTH))
-        found = spaces.cell(space, index)
+        found = cells.cell(space, index) if resolved is None else resolved
+        if isinstance(found, Refused):
+            return found
         try:
             if _better_direct(space, found):
                 raise NotTraceable("few points")
@@ -93,7 +92,7 @@ def prepare(space: Space, index: int) -> Program | _Direct | _Refused:
             made.run(tuple(slice(0, 1) for _ in space.numeric))
             return made
     except RoutelineError as error:
-        return _Refused(str(error))
+        return Refused(str(error))
     finally:
         sys.setrecursionlimit(limit)
 
@@ -108,26 +107,32 @@ def _better_direct(space: Space, cell: lower.Cell) -> bool:
 
 
 _PREPARED: OrderedDict[tuple[str, int], Any] = OrderedDict()
+_PREPARING = threading.Lock()
+"""One thread traces at a time: the recursion limit is the whole process's."""
 
 
-def prepared(space: Space, index: int) -> Program | _Direct | _Refused:
-    """`prepare`, kept for the cells used last."""
+def prepared(space: Space, index: int, resolved: lower.Cell | Refused | None = None) -> Program | _Direct | Refused:
+    """`prepare`, kept for the cells used last; threads share it."""
     key = (space.digest, index)
-    if key not in _PREPARED:
-        _PREPARED[key] = prepare(space, index)
-        while len(_PREPARED) > KEEP:
-            _PREPARED.popitem(last=False)
-    return _PREPARED[key]
+    found = _PREPARED.get(key)
+    if found is None:
+        with _PREPARING:
+            found = _PREPARED.get(key)
+            if found is None:
+                found = _PREPARED[key] = prepare(space, index, resolved)
+                while len(_PREPARED) > KEEP:
+                    _PREPARED.popitem(last=False)
+    return found
 
 
-def run(space: Space, block: int) -> Iterator[Tile]:
-    """Tiles of a block, in order. Arrays are overwritten by the next tile."""
+def run(space: Space, block: int, resolved: lower.Cell | Refused | None = None) -> Iterator[Tile]:
+    """Tiles of a block, in order. Arrays are overwritten by the next tile of the same thread."""
     cell = space.cell_at(block)
-    program = prepared(space, cell)
+    program = prepared(space, cell, resolved)
     start = space.start_of(block)
     for box in space.ranges[block % len(space.ranges)]:
         shape = tuple(s.stop - s.start for s in box)
-        if isinstance(program, _Refused):
+        if isinstance(program, Refused):
             values: dict[str, Any] = {n: _refused(n) for n in space.outputs}
             valid: dict[str, Any] = {n: bool(OUTPUTS[n].labels) or n == "feasible" for n in space.outputs}
         else:
@@ -148,19 +153,21 @@ def refusals(space: Space, limit: int = 1000) -> dict[str, str]:
     out: dict[str, str] = {}
     for i in range(min(space.cells, limit)):
         program = prepared(space, i)
-        if isinstance(program, _Refused):
+        if isinstance(program, Refused):
             names = ", ".join(f"{k}={getattr(v, 'name', v)}" for k, v in space.names_of(i).items())
             out[names or "all"] = program.reason
     return out
 
 
-def columns(space: Space, block: int) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+def columns(
+    space: Space, block: int, resolved: lower.Cell | Refused | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
     """Outputs of a block as flat columns: (values, missing or None)."""
     sizes = [math.prod(s.stop - s.start for s in b) for b in space.ranges[block % len(space.ranges)]]
     total = sum(sizes)
     out = {n: (np.empty(total), np.zeros(total, bool)) for n in space.outputs}
     at = 0
-    for tile in run(space, block):
+    for tile in run(space, block, resolved):
         for n, (data, missing) in out.items():
             part = data[at : at + tile.points].reshape(tile.shape)
             np.copyto(part, tile.values[n])
@@ -182,7 +189,7 @@ def preflight(space: Space) -> None:
     reasons = []
     for i in range(min(space.cells, KEEP)):
         program = prepared(space, i)
-        if not isinstance(program, _Refused):
+        if not isinstance(program, Refused):
             return
         reasons.append(program.reason)
     if space.cells <= KEEP:

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
-from . import lower, outputs
+from . import cells, lower, outputs
 from . import space as spaces
+from .grid import Space
 from .outputs import OUTPUTS
-from .space import Space
 
 SCAN = 65
 """Points of the first scan along the axis."""
@@ -125,7 +125,7 @@ def _solve(space: Space, along: str, output: str, level: float, grid: np.ndarray
     for i in range(space.cells):
         names = space.names_of(i)
         try:
-            cell = spaces.cell(space, i)
+            cell = cells.cell(space, i)
             found = _Search(cell, flat, n, along, output, level, grid, scale, whole).run()
         except RoutelineError as error:
             refused[", ".join(f"{k}={getattr(v, 'name', v)}" for k, v in names.items()) or "all"] = str(error)
@@ -325,7 +325,7 @@ def smallest_clusters(
         try:
             place = make_cluster(found, n, min(n, node))
             space = spaces.make({"context": list(lengths)}, model=model, devices=place, outputs=["reason"], **settings)
-            lowered = lower.Lowered(spaces.cell(space, 0), numbers)
+            lowered = lower.Lowered(cells.cell(space, 0), numbers)
             sides = {role: lowered.side(role) for role in best}
         except RoutelineError as error:
             refusal = str(error)

@@ -31,10 +31,13 @@ from .sides import Chosen, Sided, all_of, any_of, at_batch, at_max, make_side, n
 REASONS = (
     "ok", "moe does not fit", "dense does not fit", "neither fits", "context is past the model's limit",
     "q is too small for the dense shape", "the architecture cannot be built", "the batch does not fit",
-    "refused",
+    "refused", "the request does not fit", "the time per token is out of reach", "no batch breaks even",
 )  # fmt: skip
-"""Why values are missing at a point; the index is what the output `reason` holds. The batch asked for may not
-fit (no step, rate or equal-batch ratio) where R at the largest batches exists all the same."""
+"""Why values are missing at a point; the index is what the output `reason` holds. From "the batch does not fit" on
+(but for "refused"), R at the largest batches exists all the same and only some outputs have no value."""
+
+LATE = {"ratio_request": 9.0, "ratio_tpot": 10.0, "break_even_batch": 11.0}
+"""Outputs that may have no value where R has one, and the reason then."""
 
 VERDICTS = ("moe", "tie", "dense", "moe_infeasible", "dense_infeasible", "neither_fits", "refused")
 
@@ -79,6 +82,8 @@ class Lowered:
         self.scenario = replace(cell.scenario, **fields)
         self.given = given
         self.refusals: list[tuple[Any, int]] = []
+        self.exists: dict[str, Any] = {}
+        """Where the outputs made so far have a value: what `reason` answers for."""
         self._memo: dict[str, Any] = {}
         model = cell.model
         if model is None:
@@ -221,7 +226,8 @@ class Lowered:
     # --- outputs ---
 
     def reason(self, *, fixed: bool = True) -> Any:
-        """Index into REASONS; with fixed, a batch asked for that does not fit counts."""
+        """Index into REASONS of the first that holds; with fixed, a batch asked for that does not fit and the
+        outputs of LATE made so far count."""
         m, d = self.point("moe"), self.point("dense")
         out: Any = 0.0
         missing = [choose(negated(self.side(r).fits), float(c), 0.0) for r, c in (("moe", 1), ("dense", 2))]
@@ -229,6 +235,9 @@ class Lowered:
         if fixed and self.scenario.batch is not None:
             none = all_of(out < 0.5, negated(all_of(m.fits, d.fits)))
             out = choose(none, 7.0, out)
+        for name, code in LATE.items() if fixed else ():
+            none = all_of(out < 0.5, negated(self.exists.get(name, True)))
+            out = out if none is False else choose(none, code, out)
         for wrong, code in self.refusals[::-1]:
             out = float(code) if wrong is True else out if wrong is False else choose(wrong, float(code), out)
         return out
@@ -280,4 +289,4 @@ class Lowered:
                 best = minimum(best, total)
             totals.append(best)
             fits.append(some)
-        return totals[0] / totals[1], all_of(self.both, *fits)
+        return totals[0] / totals[1], all_of(self.ok, *fits)

@@ -117,9 +117,10 @@ def break_even(x: Lowered) -> Output:
     pool, one = layouts.pooled(1.0), x.side("moe").counted
     fixed, every = (weights_read(one, pool, t, routed) for t in (0.0, math.inf))
     share = (weights_read(x.side("dense").counted, pool, 1.0, routed) - fixed) / (every - fixed)
-    exists = all_of(share > 0.0, share < 1.0, x.ok)
-    inside = minimum(maximum(share, 1e-300), 1.0 - 1e-16)
-    return _log(1.0 - inside) / _log(1.0 - one.top_k / one.experts), exists
+    chosen = one.top_k / one.experts
+    exists = all_of(share > 0.0, share < 1.0, chosen < 1.0, x.ok)
+    inside, chosen = (minimum(maximum(v, 1e-300), 1.0 - 1e-16) for v in (share, chosen))
+    return _log(1.0 - inside) / _log(1.0 - chosen), exists
 
 
 def _log(x: Any) -> Any:
@@ -139,8 +140,9 @@ def trace(
 
 def _collect(lowered: Lowered, wanted: Sequence[str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in wanted:
-        out[name], out[f"{name}?"] = OUTPUTS[name].make(lowered)
+    for name in sorted(wanted, key=lambda n: n == "reason"):  # last: it answers for the others
+        out[name], lowered.exists[name] = OUTPUTS[name].make(lowered)
+        out[f"{name}?"] = lowered.exists[name]
     return out
 
 

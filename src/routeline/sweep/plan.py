@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import evaluate
-from .run import SERIAL
-from .space import Space
+from .grid import Space
+from .pool import SERIAL
 
 SAMPLES = 5
 """Cells looked at for a dry run."""

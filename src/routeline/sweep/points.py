@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import RoutelineError
-from .reducer import Partial, Reducer, Table
+from .reducer import Partial, Reducer, Table, names
 
 if TYPE_CHECKING:
     from .evaluate import Tile
-    from .space import Space
+    from .grid import Space
 
 
 class Best(Reducer):
@@ -25,7 +25,8 @@ class Best(Reducer):
         if goal not in ("max", "min"):
             raise RoutelineError(f"reducer {name}: goal must be max or min, not {goal!r}")
         self.sign = 1.0 if goal == "max" else -1.0
-        self.keep = [self.wanted(k) for k in given.get("keep", []) if k != self.output]
+        kept = dict.fromkeys(names(name, "keep", "outputs", given.get("keep", [])))
+        self.keep = [self.wanted(k) for k in kept if k != self.output]
 
     def start(self) -> None:
         self.score = np.full(self.groups, -np.inf)

@@ -9,6 +9,7 @@ that are reused as soon as their value is no longer needed. No physics here.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,9 +21,12 @@ TILE = 2**15
 """Points of a tile: 256 KB a buffer."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Register:
-    """A value while the program runs. mask: axes it varies over; whole grid (once) or per tile."""
+    """A value while the program runs. mask: axes it varies over; whole grid (once) or per tile.
+
+    Two registers are the same only if they are one object: fields alike say nothing of the value.
+    """
 
     mask: int
     dtype: Any = np.float64
@@ -40,24 +44,47 @@ class Call:
     result: Register
 
 
+class _Buffers(threading.local):
+    """The arrays that one thread evaluates a program in: a second thread would overwrite its values unseen."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Any] = []
+        self.views: dict[tuple[int, ...], list[Any]] = {}
+
+    def shaped(self, slots: list[tuple[int, Any]], shape: tuple[int, ...]) -> list[Any]:
+        """Views of the arrays, shaped for a tile."""
+        found = self.views.get(shape)
+        if found is not None:
+            return found
+        if not self.arrays:
+            self.arrays = [np.empty(0, dtype) for _, dtype in slots]
+        for i, (mask, dtype) in enumerate(slots):
+            if self.arrays[i].size < count(shape, mask):
+                self.arrays[i] = np.empty(count(shape, mask), dtype)
+                self.views.clear()
+        self.views[shape] = [
+            array[: count(shape, mask)].reshape(shape_of(shape, mask))
+            for array, (mask, _) in zip(self.arrays, slots, strict=True)
+        ]
+        return self.views[shape]
+
+
 @dataclass
 class Program:
-    """Instructions for a grid of `shape`; see `run`. Buffers belong to this object: one per worker."""
+    """Instructions for a grid of `shape`; see `run`. Threads may share it: each has buffers of its own."""
 
     shape: tuple[int, ...]
     calls: list[Call]
     outputs: dict[str, Any]
     slots: list[tuple[int, Any]] = field(default_factory=list)
-    _views: dict[tuple[int, ...], list[Any]] = field(default_factory=dict, repr=False)
-    _buffers: list[Any] = field(default_factory=list, repr=False)
+    _buffers: _Buffers = field(default_factory=_Buffers, repr=False)
 
     def run(self, box: tuple[slice, ...]) -> dict[str, Any]:
         """Values of every output over a box of the grid, as arrays that broadcast to it.
 
-        The arrays are views of buffers that the next call overwrites.
+        The arrays are views of buffers that the next call of the same thread overwrites.
         """
-        shape = tuple(s.stop - s.start for s in box)
-        views = self._prepare(shape)
+        views = self._buffers.shaped(self.slots, tuple(s.stop - s.start for s in box))
         loaded: dict[int, Any] = {}
 
         def rows(x: Rows) -> Any:
@@ -79,23 +106,6 @@ class Program:
             for call in self.calls:
                 execute(call.function, [read(x) for x in call.operands], views[call.result.slot])
         return {name: read(x) for name, x in self.outputs.items()}
-
-    def _prepare(self, shape: tuple[int, ...]) -> list[Any]:
-        """Views of the buffers, shaped for a tile."""
-        found = self._views.get(shape)
-        if found is not None:
-            return found
-        if not self._buffers:
-            self._buffers = [np.empty(0, dtype) for _, dtype in self.slots]
-        for i, (mask, dtype) in enumerate(self.slots):
-            if self._buffers[i].size < count(shape, mask):
-                self._buffers[i] = np.empty(count(shape, mask), dtype)
-                self._views.clear()
-        self._views[shape] = [
-            buffer[: count(shape, mask)].reshape(shape_of(shape, mask))
-            for buffer, (mask, _) in zip(self._buffers, self.slots, strict=True)
-        ]
-        return self._views[shape]
 
 
 def count(shape: tuple[int, ...], mask: int) -> int:

@@ -7,19 +7,20 @@ Groups are flat positions over the axes named in `by`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RoutelineError, UnknownName
-from .counting import Histogram, Quantiles, Stats, VerdictMap
+from ..errors import RoutelineError, UnknownName, shorten
+from .counting import OVER, Histogram, Quantiles, Stats, VerdictMap
 from .points import Best, Pareto
 from .reducer import Reducer, Table
 
 if TYPE_CHECKING:
     from .evaluate import Tile
-    from .space import Space
+    from .grid import Space
 
 KINDS = {
     "best": {"output", "goal", "by", "keep"},
@@ -37,26 +38,35 @@ def check(space: Space) -> None:
     Raises:
         RoutelineError: an unknown kind, setting, axis or output; too many groups.
     """
+    if not isinstance(space.reducers, Mapping):
+        raise RoutelineError("reduce maps names to reducers: {'best': {'kind': 'best', 'by': ['model']}}")
     over = set()
     for name, given in space.reducers.items():
         if not isinstance(given, Mapping) or "kind" not in given:
             raise RoutelineError(f"reducer {name} needs a kind: {', '.join(KINDS)}")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,99}", name):
+            raise RoutelineError(
+                f"reducer {shorten(name)!r} names a file: letters, digits, '_', '.' and '-', a letter or digit first"
+            )
         kind = given["kind"]
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise UnknownName("reducer kind", kind, KINDS)
         for key in given:
             if key != "kind" and key not in KINDS[kind]:
                 raise UnknownName(f"setting of reducer {name}", key, KINDS[kind])
-        if "over" in given:
-            over.add(given["over"])
-        make(space, name)
+        made = make(space, name)
+        if isinstance(made, Quantiles):
+            over.add(made.axis.name)
     if len(over) > 1:
         raise RoutelineError(f"quantiles run over one axis in a sweep, not over {' and '.join(sorted(over))}")
 
 
 def innermost(space: Space) -> str | None:
     """The axis that quantiles run over: it must be whole in every tile."""
-    return next((r.get("over") for r in space.reducers.values() if isinstance(r, Mapping) and r.get("over")), None)
+    wanted = [
+        r.get("over", OVER) for r in space.reducers.values() if isinstance(r, Mapping) and r.get("kind") == "quantiles"
+    ]
+    return wanted[0] if wanted else None
 
 
 def make(space: Space, name: str) -> Reducer:

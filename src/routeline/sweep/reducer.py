@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RoutelineError, UnknownName
+from ..errors import RoutelineError, UnknownName, shorten
 
 if TYPE_CHECKING:
     from .evaluate import Tile
-    from .space import Space
+    from .grid import Space
 
 GROUPS = 2**24
 """Most groups a reducer keeps."""
@@ -29,9 +29,9 @@ class Reducer:
 
     def __init__(self, space: Space, name: str, given: Mapping[str, Any]) -> None:
         self.space, self.name, self.given = space, name, given
-        by = given.get("by", [])
-        if not isinstance(by, (list, tuple)):
-            raise RoutelineError(f"reducer {name}: by must be a list of axes")
+        by = names(name, "by", "axes", given.get("by", []))
+        if len(set(by)) < len(by):
+            raise RoutelineError(f"reducer {name}: by names an axis twice")
         self.by = [space.axis(a) for a in by]
         self.groups = math.prod(len(a) for a in self.by)
         if self.groups > GROUPS:
@@ -98,6 +98,17 @@ class Reducer:
 
     def result(self) -> Table:
         raise NotImplementedError
+
+
+def names(reducer: str, setting: str, what: str, given: Any) -> list[str]:
+    """A setting that is a list of names.
+
+    Raises:
+        RoutelineError: it is not.
+    """
+    if not isinstance(given, (list, tuple)) or not all(isinstance(x, str) for x in given):
+        raise RoutelineError(f"reducer {reducer}: {setting} must be a list of {what}, not {shorten(given, 40)!r}")
+    return list(given)
 
 
 class Partial:

@@ -16,7 +16,7 @@ from .. import dense, resolve
 from ..compare import network
 from ..errors import RoutelineError, UnknownName
 from . import axes as axes_
-from . import lower, outputs
+from . import cells, lower, outputs
 from . import space as spaces
 from .lower import Cell
 
@@ -126,7 +126,7 @@ def sensitivity(
 def _point(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Cell, dict[str, float]]:
     """A cell and every number that can be varied at it."""
     space = spaces.make({"model": [model]}, devices=devices, outputs=["ratio"], **settings)
-    cell = spaces.cell(space, 0)
+    cell = cells.cell(space, 0)
     s, place = cell.scenario, cell.cluster
     net = network(place)
     numbers: dict[str, float] = {

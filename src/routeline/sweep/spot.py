@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .. import counts, tiers
 from ..compare import Comparison, compare
-from . import space as spaces
-from . import synthetic
-from .lower import REASONS, VERDICTS
-from .space import Space
+from . import cells, synthetic
+from .grid import Space
+from .lower import LATE, REASONS, VERDICTS
 
 
 def comparison(space: Space, index: Mapping[str, int]) -> Comparison:
@@ -22,7 +21,7 @@ def comparison(space: Space, index: Mapping[str, int]) -> Comparison:
     Raises:
         RoutelineError: what compare refuses there.
     """
-    cell, numbers = spaces.point(space, index)
+    cell, numbers = cells.point(space, index)
     given = {**(cell.numbers or {}), **numbers}
     model = cell.model
     if model is None:
@@ -54,8 +53,8 @@ def comparison(space: Space, index: Mapping[str, int]) -> Comparison:
     return compare(model, cluster, scenario, q=q, opponent=cell.opponent, routed=cell.routed, efficiency=measured)
 
 
-def expected(c: Comparison) -> dict[str, float | None]:
-    """Outputs of a sweep, read off a comparison; None where there is no value."""
+def expected(c: Comparison, asked: Container[str] = ()) -> dict[str, float | None]:
+    """Outputs of a sweep, read off a comparison; None where there is no value. asked: outputs `reason` answers for."""
     out: dict[str, float | None] = {
         "ratio": c.throughput_ratio, "reuse_penalty": c.reuse_penalty, "headroom_gain": c.headroom_gain,
         "sparsity": c.s, "q": c.q, "qs": c.qs,
@@ -75,8 +74,8 @@ def expected(c: Comparison) -> dict[str, float | None]:
     unfit = [not c.moe.fits, not c.dense.fits]
     late = c.moe.reason or c.dense.reason
     which = {(True, True): "neither fits", (True, False): "moe does not fit", (False, True): "dense does not fit"}
-    reason = which.get((unfit[0], unfit[1])) or (
-        "the batch does not fit" if late else "ok")  # fmt: skip
+    without = [REASONS[int(code)] for name, code in LATE.items() if name in asked and out.get(name, 0.0) is None]
+    reason = which.get((unfit[0], unfit[1])) or (["the batch does not fit"] * bool(late) + without + ["ok"])[0]
     out["reason"] = float(REASONS.index(reason))
     out["feasible"] = float(c.throughput_ratio is not None)
     out["verdict"] = float(VERDICTS.index(c.verdict))

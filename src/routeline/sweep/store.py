@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import RoutelineError, shorten
+from . import identity
+from .grid import Space
 from .outputs import OUTPUTS
-from .space import Space
 
 MANIFEST, DONE, BLOCKS, LOCK = "run.json", "done.json", "blocks", ".lock"
 TEMPORARY = ".tmp-"
@@ -121,9 +122,12 @@ class Folder:
             raise RoutelineError(
                 f"cannot read {MANIFEST} in {shorten(self.path)} ({shorten(error)}); give a new folder"
             ) from None
-        if found.get("digest") != self.space.digest:
+        digest = found.get("digest") if isinstance(found, dict) else None
+        if not isinstance(digest, str):
+            raise RoutelineError(f"{MANIFEST} in {shorten(self.path)} is not of a sweep; give an empty or new folder")
+        if digest != self.space.digest:
             raise RoutelineError(
-                f"{shorten(self.path)} holds blocks of another run ({shorten(found.get('digest'))}: other axes, "
+                f"{shorten(self.path)} holds blocks of another run ({shorten(digest)}: other axes, "
                 "settings, outputs or versions); choose another folder, nothing was overwritten"
             )
         return found
@@ -152,7 +156,7 @@ class Folder:
     def manifest(self) -> dict[str, Any]:
         space = self.space
         return {
-            "digest": space.digest, "run": space.describe(), "points": space.points, "blocks": space.blocks,
+            "digest": space.digest, "run": identity.describe(space), "points": space.points, "blocks": space.blocks,
             "order": [a.name for a in (*space.looped, *space.numeric)], "columns": column_notes(space),
             "assumptions": assumptions(space),
         }  # fmt: skip

@@ -64,7 +64,7 @@ def up(text: str) -> str:
 
 def finding(found: View) -> tuple[str, str]:
     """(what the sentence finds, what it says is not established or '')."""
-    text, _, rest = found.sentence.partition(SPLIT)
+    text, _, rest = plainly(found.sentence).partition(SPLIT)
     return (text if text.endswith(".") else f"{text}."), rest
 
 

@@ -23,7 +23,7 @@ PRIORS: dict[str, Prior] = {
     "narrow": Prior(50.0, 1.0),
     "cache": Prior(2.0, 0.5, 1.0, 5.0),
 }
-"""The constants of kernels.moe_seconds but p, and `cache`: how much faster replays read weights that stay in the L2 cache."""
+"""The constants of kernels.moe_seconds but p, and `cache`: how much faster replays read what stays in the L2 cache."""
 P = 1.5
 """Ridge between bytes and FLOP of all kernels: fitted freely it scatters from 1 to 4 and predicts held-out shapes no
 better, while eta and f drift with it."""
