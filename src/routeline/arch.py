@@ -53,7 +53,8 @@ class Weight:
     `params` counts all copies in the layer (all experts for a routed matrix). `bits` is what the
     checkpoint stores per parameter, scales included; `format` the compute format that implies.
     `matmul`: takes part in a matrix product (2 FLOP a parameter and token). `ways`: over how many
-    tensor-parallel ranks it can be cut before it is replicated (KV projections: kv_heads).
+    tensor-parallel ranks it can be cut before it is replicated (KV projections: kv_heads). `again`: the
+    parameters of another layer, read and multiplied here once more but held there.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Weight:
     bits: Numeric = 16.0
     format: str = "bf16"
     ways: Numeric = math.inf
+    again: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,14 +22,15 @@ INACTIVE = ("vision", "mtp")
 
 
 def weights(model: Model) -> Iterator[tuple[Weight, float, Layers | None]]:
-    """Every weight with the number of layers that hold it and its layer group (None: outside layers)."""
+    """Every weight held, with the number of layers that hold it and its layer group (None: outside layers)."""
     yield model.embedding, 1.0, None
     yield model.head, 1.0, None
     for w in model.extra:
         yield w, 1.0, None
     for group in model.layers:
         for w in group.weights:
-            yield w, group.count, group
+            if not w.again:
+                yield w, group.count, group
 
 
 def _share(weight: Weight, group: Layers | None) -> Any:

@@ -198,3 +198,25 @@ def test_mtp_and_its_copies_complete_the_published_checkpoint():
     model = load_model("DeepSeek-V3")
     copies = 2 * 129280 * 7168 * 2
     assert (stored(model) + stored(model, mtp=True) + copies) / 1e9 == pytest.approx(688.6, rel=0.001)
+
+
+BITNET = {
+    "architectures": ["BitNetForCausalLM"],
+    "hidden_size": 2560,
+    "intermediate_size": 6912,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 20,
+    "num_key_value_heads": 5,
+    "vocab_size": 128256,
+    "tie_word_embeddings": True,
+}
+
+
+def test_bitnet_packs_four_ternary_weights_a_byte_and_multiplies_in_int8():
+    model = read(BITNET, {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"})
+    assert form(model, LINEAR) == (2.0, "int8")
+    linear = 30 * (2 * 2560 * 2560 + 2 * 2560 * 640 + 3 * 2560 * 6912)
+    norms = 30 * (3 * 2560 + 6912) + 2560
+    assert stored(model) == linear / 4 + (norms + 128256 * 2560) * 2  # 1.18 GB on the hub
+    with pytest.raises(RoutelineError, match="quantization_mode=online"):
+        read(BITNET, {"quant_method": "bitnet", "quantization_mode": "online"})

@@ -31,7 +31,10 @@ def test_01_every_spelling_of_the_expert_count_counts_the_same():
 
 def test_02_sampling_top_k_is_not_routing():
     assert read(MIXTRAL, top_k=50) == read(MIXTRAL)
-    assert read(MIXTRAL, num_experts_per_tok=...).layers[0].top_k == 1
+    absent = read(MIXTRAL, num_experts_per_tok=...)
+    assert absent.layers[0].top_k == 2  # the class's own default, listed
+    assert dict(absent.defaults)["num_experts_per_tok"] == 2
+    assert {g.top_k for g in read(SWITCH).layers if g.experts > 1} == {1.0}
 
 
 def test_03_expert_width_falls_back_to_intermediate_size():
@@ -42,6 +45,7 @@ def test_03_expert_width_falls_back_to_intermediate_size():
 
 LLAMA4 = LLAMA | {
     "architectures": ["Llama4ForCausalLM"],
+    "head_dim": 64,
     "intermediate_size": 256,
     "intermediate_size_mlp": 1024,
     "num_local_experts": 8,

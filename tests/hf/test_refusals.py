@@ -85,7 +85,9 @@ def test_every_family_can_be_imported_and_refuses_an_empty_config():
             parse({"architectures": [name]}, name="test", source="test")
 
 
+REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text(encoding="utf-8"))
 CONFIGS = {n: json.loads(Path(FOLDER, f"{n}.json").read_text(encoding="utf-8")) for n in model_names()}
+CONFIGS |= {f"reference {case['family']}": {"config": case["config"]} for case in REFERENCE}
 ODD = st.one_of(
     st.sampled_from(
         [None, True, False, 0, -1, 1, 2, 3, 7, 64, 10**9, 10**30, -(10**30), 1e308, "", "text", "8", [], {}]

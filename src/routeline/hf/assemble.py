@@ -11,7 +11,7 @@ from ..arch import Layers, Model, Stream, Weight
 from ..errors import RoutelineError
 from .blocks import Block, Draft, vector
 from .quant import Quantizer
-from .reader import Reader
+from .reader import ABSENT, Reader
 
 MOST_PARAMETERS = 1e15
 """Largest parameter count accepted: some 500 times the largest published model [-]."""
@@ -94,7 +94,7 @@ def build(r: Reader, draft: Draft, quantizer: Quantizer, *, name: str, source: s
         raise RoutelineError(f"{architecture}: {size:.3g} parameters is beyond {MOST_PARAMETERS:.0e}; check the widths")
     limits = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "model_max_length")
     named = next((k for k in limits if r.has(k)), limits[0])
-    limit = r.integer(named, default=None, high=10**9)
+    limit = r.integer(named, default=ABSENT, high=10**9)
     r.skip(*limits)
     return Model(
         name=name,

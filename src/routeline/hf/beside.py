@@ -24,6 +24,7 @@ from .decoder import (
     windows,
 )
 from .reader import Reader
+from .variants import full_first, with_sinks
 
 
 def grok(r: Reader) -> Draft:
@@ -96,8 +97,13 @@ def arctic(r: Reader) -> Draft:
 
 
 def granite_moe(r: Reader) -> Draft:
-    """Granite MoE: experts of intermediate_size in all layers, optionally a shared MLP."""
-    draft = sparse(r, prefix="block_sparse_moe.", width=("intermediate_size",))
+    """Granite MoE: experts of intermediate_size in all layers, optionally a shared MLP, or windows and sinks."""
+    slides = r.architecture == "GraniteMoeSWAForCausalLM"
+    if slides:
+        full_first(r, 4)
+    draft = sparse(r, prefix="block_sparse_moe.", width=("intermediate_size",), window="on" if slides else "off")
+    if slides:
+        draft = with_sinks(draft)
     shared = r.integer("shared_intermediate_size", default=0, low=0)
     if shared:
         draft.layers = widened(draft.layers, shared_ffn(draft.hidden, shared, "shared_mlp."))

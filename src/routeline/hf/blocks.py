@@ -95,13 +95,21 @@ def shape(r: Reader) -> tuple[int, int, int, int]:
 
 
 def head_width(r: Reader, hidden: int, heads: int, *names: str) -> int:
-    """Width of a head: `head_dim`, else hidden/heads, which must then be whole [-]."""
+    """Width of a head: `head_dim`, else the class's own or hidden/heads, which must then be whole [-]."""
     names = names or ("head_dim", "kv_channels", "attention_head_dim")
-    if not r.has(*names) and hidden % heads:
+    if not r.has(*names) and r.filled(*names) is None and hidden % heads:
         raise RoutelineError(
             f"hidden_size={hidden} is not divisible by num_attention_heads={heads} and the config has no {names[0]}"
         )
     return r.integer(*names, default=max(1, hidden // heads))
+
+
+def even_width(r: Reader, hidden: int, heads: int) -> int:
+    """hidden/heads, for classes whose code knows no other head width [-]."""
+    width = head_width(r, hidden, heads)
+    if width * heads != hidden:
+        raise r.refuse("head_dim", f"must be hidden_size/num_attention_heads={hidden / heads:g} for this architecture")
+    return width
 
 
 def groups_of(r: Reader, heads: int, kv_heads: int, what: str = "num_key_value_heads") -> int:

@@ -21,9 +21,11 @@ from .blocks import (
     stack,
     tied,
 )
-from .reader import Reader
+from .reader import ABSENT, REQUIRED, Reader
 
 FULL, SLIDING = "full_attention", "sliding_attention"
+FULL_FIRST = 28
+"""max_window_layers of Qwen's classes where a file with windows leaves it out [layers]."""
 
 
 def vocab(r: Reader) -> int:
@@ -41,9 +43,9 @@ def windows(r: Reader, layers: int, *, default: list[bool] | None = None, active
 
     A window at or beyond the context limit, null, or switched off is no window.
     """
-    size = r.integer("sliding_window", "sliding_window_size", default=None, low=-1)
+    size = r.integer("sliding_window", "sliding_window_size", default=None if active else ABSENT, low=-1)
     size = None if size is None or size <= 0 else size
-    limit = r.integer("max_position_embeddings", "n_positions", default=None, high=10**9)
+    limit = r.integer("max_position_embeddings", "n_positions", default=ABSENT, high=10**9)
     kinds = r.words("layer_types", layers, known=(FULL, SLIDING))
     if not active or size is None or (limit is not None and size >= limit):
         if kinds is not None and SLIDING in kinds and size is None:
@@ -136,15 +138,15 @@ def plain(
 
 
 def spans_of(r: Reader, layers: int, window: str, period: int = 0) -> list[float]:
-    """Windows under the family's convention."""
+    """Windows under the family's convention; `past`: on in the layers after max_window_layers."""
     default = None
     if period:
         default = every(layers, r.integer("sliding_window_pattern", "_sliding_window_pattern", default=period))
-    active = window == "on" or (window == "flag" and r.flag("use_sliding_window", default=False))
-    if window == "flag":
-        past = r.integer("max_window_layers", default=None, low=0)
+    active = window in ("on", "past") or (window == "flag" and r.flag("use_sliding_window", default=False))
+    if window in ("flag", "past"):
+        past = r.integer("max_window_layers", default=FULL_FIRST if active else None, low=0)
         if active and default is None:
-            default = [i >= (0 if past is None else past) for i in range(layers)]
+            default = [i >= past for i in range(layers)]
     return windows(r, layers, default=default, active=active)
 
 
@@ -160,7 +162,7 @@ def sparse_layers(r: Reader, n: int) -> list[bool]:
     first_k_dense_replace (and moe_layer_freq, period or list), decoder_sparse_step with mlp_only_layers,
     mlp_layer_types, moe_layers_enum.
     """
-    first = r.integer("first_k_dense_replace", "num_dense_layers", default=None, low=0)
+    first = r.integer("first_k_dense_replace", "num_dense_layers", default=ABSENT, low=0)
     kinds = r.words("mlp_layer_types", n, known=("dense", "sparse"), extra=8)
     step = r.integer("decoder_sparse_step", default=None, low=0)
     only = r.integers("mlp_only_layers")
@@ -188,7 +190,17 @@ def sparse_layers(r: Reader, n: int) -> list[bool]:
     for name, places in found[1:]:
         if places != found[0][1]:
             raise RoutelineError(f"config keys {found[0][0]} and {name} place the MoE layers differently")
-    return found[0][1] if found else [True] * n
+    if found:
+        return found[0][1]
+    first = r.integer("first_k_dense_replace", "num_dense_layers", default=0, low=0)
+    return pattern(n, lambda i: i >= first)
+
+
+def dense_first(r: Reader, count: int) -> None:
+    """Let `count` dense layers come first where the file places no layer itself."""
+    if not r.has("first_k_dense_replace", "mlp_layer_types", "moe_layer_freq", "num_dense_layers"):
+        r.defaults["first_k_dense_replace"] = count
+        r.config = dict(r.config) | {"first_k_dense_replace": count}
 
 
 EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts", "num_routed_experts")
@@ -231,8 +243,7 @@ def sparse(
         r, n, spans, qk_norm=qk_norm, bias=qkv, out_bias=out, pre=pre, norm_bias=norm_bias, gated=gated
     )
     experts, top_k = r.integer(*EXPERTS), r.integer(*TOP_K, default=1)
-    first = next((w for w in width if r.has(w)), width[0])
-    expert_width = r.integer(first)
+    expert_width = width_of(r, width)
     block = moe(
         r,
         hidden=hidden,
@@ -241,7 +252,7 @@ def sparse(
         width=expert_width,
         matrices=matrices,
         shared=shared_width(r, shared, expert_width),
-        shared_gate=shared == "total" and shared_width(r, shared, expert_width) > 0,
+        shared_gate=shared == "total",
         shared_name="shared_expert." if shared == "total" else "shared_experts.",
         groups=expert_groups(r, experts, top_k) if group_limited else (1, 1),
         prefix=prefix,
@@ -264,11 +275,19 @@ def sparse(
     )
 
 
+def width_of(r: Reader, names: tuple[str, ...]) -> int:
+    """The experts' width under the first name that the file has or the class has a default for [-]."""
+    name = next((n for n in names if r.has(n) or r.filled(n) is not None), names[0])
+    return r.integer(name, default=REQUIRED if r.filled(name) is None else None)
+
+
 def shared_width(r: Reader, how: str, expert_width: int) -> int:
     """Total width of the experts every token takes [-]."""
     if how == "none":
         return 0
     if how == "total":
         return r.integer("shared_expert_intermediate_size", default=0, low=0)
-    count = r.integer("n_shared_experts", "num_shared_experts", "num_shared_expert", default=0, low=0)
+    count = r.integer(
+        "n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts", default=0, low=0
+    )
     return count * expert_width

@@ -24,7 +24,7 @@ from .blocks import (
     tied,
     vector,
 )
-from .decoder import EXPERTS, TOP_K, final, shared_width, sparse_layers, vocab
+from .decoder import EXPERTS, TOP_K, dense_first, final, shared_width, sparse_layers, vocab
 from .reader import Reader
 
 
@@ -122,8 +122,12 @@ def deepseek(r: Reader) -> Draft:
         index = indexer(r, hidden=hidden, q_rank=q_rank)
         own = Block(weights=base.weights + index.weights, streams=base.streams + index.streams)
         mixes = [own if f else base for f in indexed_layers(r, n)]
+    if r.architecture in ("Glm4MoeLiteForCausalLM", "AXK1ForCausalLM"):
+        dense_first(r, 1)
     places = sparse_layers(r, n)
     routed = experts_block(r, hidden)
+    if r.architecture == "AXK1ForCausalLM":
+        routed = routed.plus(*norms(hidden, "mlp.post_mlp_layernorm"))
     ffns = [routed] * n
     if not all(places):
         ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))
@@ -151,10 +155,11 @@ def with_mtp(r: Reader, draft: Draft, layer: tuple[Block, ...], *keys: str) -> D
 
 
 def dense_mla(r: Reader) -> Draft:
-    """MiniCPM3: MLA with a dense FFN, tied by default."""
+    """MiniCPM3, Youtu: MLA with a dense FFN, tied by default."""
+    r.skip("embedding_initializer_range")
     n = layer_count(r)
     hidden, heads = r.integer("hidden_size"), r.integer("num_attention_heads")
-    if not r.has("v_head_dim"):
+    if not r.has("v_head_dim") and r.filled("v_head_dim") is None:
         r.config = dict(r.config) | {"v_head_dim": hidden // heads}
     mix = mla_block(r, hidden=hidden, heads=heads).plus(*norms(hidden, *PRE))
     ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))

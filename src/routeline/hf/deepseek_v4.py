@@ -28,6 +28,8 @@ def ratios_of(r: Reader, n: int) -> list[int]:
     if rates is not None:
         for name in ("compressed_sparse_attention", "heavily_compressed_attention"):
             table[name] = rates.integer(name, default=KINDS[name])
+        if table["compressed_sparse_attention"] != CSA or table["heavily_compressed_attention"] == CSA:
+            raise r.refuse("compress_rates", f"must give {CSA} to compressed_sparse_attention and to no other kind")
     named = None if kinds is None else [table[k] for k in kinds]
     if listed is not None and named is not None and listed != named:
         raise r.refuse("compress_ratios", "contradicts layer_types")
@@ -103,6 +105,8 @@ def v4(r: Reader) -> Draft:
     r.skip("first_k_dense_replace", "n_group", "topk_group", "intermediate_size")
     if r.flag("attention_bias", default=False):
         raise r.refuse("attention_bias", "must be false: DeepSeek-V4 has no attention biases")
+    if r.integer("n_shared_experts", default=1, low=0) != 1:
+        raise r.refuse("n_shared_experts", "must be 1: DeepSeek-V4 has one shared expert")
     mult = r.integer("hc_mult", default=4)
     mtp = r.integer("num_nextn_predict_layers", default=0, low=0, high=64)
     ratios = ratios_of(r, n)

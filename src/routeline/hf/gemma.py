@@ -16,6 +16,7 @@ FOUR_POST = ("pre_feedforward_layernorm", "post_feedforward_layernorm")
 
 def gemma(r: Reader) -> Draft:
     """Gemma 1: heads of 256 unless named, tied."""
+    r.skip("use_bidirectional_attention")
     return plain(gemma_heads(r), tie=True)
 
 

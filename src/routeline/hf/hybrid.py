@@ -17,6 +17,7 @@ from .blocks import (
     shape,
     stack,
     tied,
+    vector,
 )
 from .decoder import EXPERTS, FULL, TOP_K, final, sparse_layers, vocab
 from .linear import gated_delta_net, lightning
@@ -42,7 +43,8 @@ def qwen_next(r: Reader) -> Draft:
     gated = tuple(
         matrix(w.name, hidden, 2 * heads * head_dim) if w.name.endswith("q_proj") else w for w in attend.weights
     )
-    attend = Block(weights=(*gated, *norms(hidden, *PRE)), streams=attend.streams)
+    gate_bias = (vector("self_attn.q_gate_bias", heads * head_dim, part="attention"),) if bias else ()
+    attend = Block(weights=(*gated, *gate_bias, *norms(hidden, *PRE)), streams=attend.streams)
     split = r.architecture != "Qwen3NextForCausalLM"
     delta = gated_delta_net(
         r,
@@ -64,7 +66,7 @@ def qwen_next(r: Reader) -> Draft:
             top_k=r.integer(*TOP_K),
             width=r.integer("moe_intermediate_size"),
             shared=shared,
-            shared_gate=shared > 0,
+            shared_gate=True,
             shared_name="shared_expert.",
         ).plus(*norms(hidden, *POST))
     else:
@@ -96,6 +98,44 @@ def qwen_next(r: Reader) -> Draft:
         draft.mtp[0] = (*draft.mtp[0], joint)
         draft.mtp_layers = count
     return draft
+
+
+def olmo_hybrid(r: Reader) -> Draft:
+    """OLMo hybrid: gated delta nets with norms before, full attention with norms after in every fourth layer."""
+    n = layer_count(r)
+    hidden, heads, kv, head_dim = shape(r)
+    kinds = r.words("layer_types", n, known=(FULL, LINEAR))
+    if kinds is None:
+        kinds = [FULL if i % 4 == 3 or (n < 4 and i == n - 1) else LINEAR for i in range(n)]
+        r.defaults["layer_types"] = "every 4th full"
+    on = r.flag("attention_bias", default=False)
+    attend = attention(
+        hidden=hidden, heads=heads, kv_heads=kv, head_dim=head_dim, bias=on, out_bias=on, qk_norm="full"
+    ).plus(*norms(hidden, "post_attention_layernorm"))
+    k_heads = r.integer("linear_num_key_heads", default=heads)
+    k_dim = r.integer("linear_key_head_dim", default=max(1, int(0.75 * hidden / k_heads)))
+    r.skip("linear_allow_neg_eigval", "linear_a_log_min", "linear_a_log_max", "linear_dt_min", "linear_dt_max")
+    r.skip("linear_dt_init_floor", "linear_use_gate")
+    delta = gated_delta_net(
+        r,
+        hidden=hidden,
+        key_heads=k_heads,
+        value_heads=r.integer("linear_num_value_heads", default=heads),
+        key_dim=k_dim,
+        value_dim=r.integer("linear_value_head_dim", default=2 * k_dim),
+        kernel=r.integer("linear_conv_kernel_dim", default=4),
+        split=True,
+    ).plus(*norms(hidden, *PRE))
+    ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))
+    return Draft(
+        hidden=hidden,
+        vocab=vocab(r),
+        heads=heads,
+        kv_heads=kv,
+        layers=stack([attend if k == FULL else delta for k in kinds], [ffn] * n),
+        tied=tied(r, False),
+        extra=final(hidden),
+    )
 
 
 def minimax(r: Reader) -> Draft:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import RoutelineError
 from .blocks import POST, PRE, Block, Draft, dense, expert_groups, layer_count, matrix, moe, norms, stack, tied, vector
-from .decoder import EXPERTS, FULL, TOP_K, final, sparse_layers, vocab
+from .decoder import EXPERTS, FULL, TOP_K, dense_first, final, sparse_layers, vocab
 from .deepseek import mla_block
 from .linear import kimi_delta
 from .plain import uncounted_mtp
@@ -16,8 +16,9 @@ LINEAR = "linear_attention"
 def full_layers(r: Reader, section: Reader | None, n: int) -> list[bool]:
     """Layers with full attention; linear_attn_config counts layers from 1."""
     kinds = r.words("layer_types", n, known=(FULL, LINEAR))
-    if kinds is not None:
-        return [k == FULL for k in kinds]
+    named = None if kinds is None else [k == FULL for k in kinds]
+    if named is not None and (section is None or not section.has("full_attn_layers", "kda_layers")):
+        return named
     if section is None:
         raise RoutelineError("config has neither layer_types nor linear_attn_config, which Kimi Linear needs")
     full = section.integers("full_attn_layers", low=1, high=n) or []
@@ -27,7 +28,10 @@ def full_layers(r: Reader, section: Reader | None, n: int) -> list[bool]:
             f"linear_attn_config names {len(full)} full and {len(linear)} linear layers (counted from 1); "
             f"together they must be each of the {n} layers once"
         )
-    return [i + 1 in set(full) for i in range(n)]
+    listed = [i + 1 in set(full) for i in range(n)]
+    if named is not None and named != listed:
+        raise r.refuse("layer_types", "contradicts linear_attn_config")
+    return listed
 
 
 def kimi_linear(r: Reader) -> Draft:
@@ -61,9 +65,7 @@ def kimi_linear(r: Reader) -> Draft:
     r.skip("mla_use_nope", "use_nope", "linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim", "rope_head_dim")
     routed = kimi_experts(r, hidden)
     ffn = dense(hidden, r.integer("intermediate_size")).plus(*norms(hidden, *POST))
-    if not r.has("first_k_dense_replace") and not r.has("mlp_layer_types"):
-        r.defaults["first_k_dense_replace"] = 1
-        r.config = dict(r.config) | {"first_k_dense_replace": 1}
+    dense_first(r, 1)
     places = sparse_layers(r, n)
     if r.integer("attn_res_block_size", default=0, low=0):
         # two norms and two h-wide scoring vectors a layer; verified names, small beside everything else

@@ -128,10 +128,14 @@ def mamba2(
     kernel: int,
     conv_bias: bool,
     proj_bias: bool,
+    out_bias: bool | None = None,
     norm: bool = True,
     prefix: str = "mixer.",
 ) -> Block:
-    """Mamba-2 (Dao, Gu 2024): in_proj to z, x, B, C, dt; a depthwise convolution over x, B, C."""
+    """Mamba-2 (Dao, Gu 2024): in_proj to z, x, B, C, dt; a depthwise convolution over x, B, C.
+
+    proj_bias: on the input projection, and on the output one unless out_bias says otherwise.
+    """
     inner = heads * head_dim
     conv = inner + 2 * groups * state
     into = inner + conv + heads
@@ -144,8 +148,9 @@ def mamba2(
     ]
     if norm:
         weights.append(vector(f"{prefix}norm", inner))
-    if proj_bias:
-        weights.append(vector(f"{prefix}proj_bias", into + hidden, part="attention"))
+    both = (into if proj_bias else 0) + (hidden if (proj_bias if out_bias is None else out_bias) else 0)
+    if both:
+        weights.append(vector(f"{prefix}proj_bias", both, part="attention"))
     return Block(
         weights=tuple(weights),
         states=(
@@ -160,9 +165,18 @@ def mamba2(
 
 
 def mamba1(
-    r: Reader, *, hidden: int, inner: int, state: int, kernel: int, rank: int, conv_bias: bool, proj_bias: bool
+    r: Reader,
+    *,
+    hidden: int,
+    inner: int,
+    state: int,
+    kernel: int,
+    rank: int,
+    conv_bias: bool,
+    proj_bias: bool,
+    normed: bool = True,
 ) -> Block:
-    """Mamba 1 as Jamba uses it: data-dependent dt, B, C with norms on each."""
+    """Mamba 1 (Gu, Dao 2023): data-dependent dt, B, C; `normed` adds Jamba's norms on each."""
     weights = [
         matrix("mamba.in_proj", hidden, 2 * inner),
         vector("mamba.conv1d", inner * (kernel + (1 if conv_bias else 0)), part="attention"),
@@ -171,8 +185,9 @@ def mamba1(
         vector("mamba.dt_bias", inner, part="attention"),
         vector("mamba.A_log", inner * state + inner, part="attention"),
         matrix("mamba.out_proj", inner, hidden),
-        vector("mamba.dt_layernorm", rank + 2 * state),
     ]
+    if normed:
+        weights.append(vector("mamba.dt_layernorm", rank + 2 * state))
     if proj_bias:
         weights.append(vector("mamba.proj_bias", 2 * inner + hidden, part="attention"))
     return Block(

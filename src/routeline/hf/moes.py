@@ -5,9 +5,7 @@ from __future__ import annotations
 from .blocks import (
     Draft,
 )
-from .decoder import (
-    sparse,
-)
+from .decoder import dense_first, sparse
 from .deepseek import with_mtp
 from .plain import uncounted_mtp, window_ignored
 from .reader import Reader
@@ -32,6 +30,20 @@ def mixtral(r: Reader) -> Draft:
     return sparse(r, window="on", prefix="block_sparse_moe.")
 
 
+def mellum(r: Reader) -> Draft:
+    """Mellum 2: Qwen3-MoE's layers with windows where layer_types says so."""
+    if r.has("mtp_layer_types", "mtp_mlp_layer_types"):
+        raise r.refuse("mtp_layer_types", "must be absent: Mellum's prediction layers are not understood")
+    draft = sparse(r, qk_norm="head", window="on" if r.has("layer_types") else "off")
+    uncounted_mtp(r, draft)
+    return draft
+
+
+def aria(r: Reader) -> Draft:
+    """Aria: experts of intermediate_size in every layer, moe_num_shared_experts beside them."""
+    return sparse(r, shared="count", width=("intermediate_size",))
+
+
 def olmoe(r: Reader) -> Draft:
     """OLMoE: norms over the whole q and k vectors."""
     return sparse(r, qk_norm="full")
@@ -50,8 +62,11 @@ def glm4_moe(r: Reader) -> Draft:
 
 
 def dots1(r: Reader) -> Draft:
-    """dots.llm1: DeepSeekMoE experts behind attention with per-head q and k norms."""
-    return sparse(r, qk_norm="head", shared="count", group_limited=True, window="flag")
+    """dots.llm1: DeepSeekMoE experts behind attention with per-head q and k norms; windows past max_window_layers."""
+    if not r.has("max_window_layers"):
+        r.defaults["max_window_layers"] = 62
+        r.config = dict(r.config) | {"max_window_layers": 62}
+    return sparse(r, qk_norm="head", shared="count", group_limited=True, window="past")
 
 
 def solar_open(r: Reader) -> Draft:
@@ -61,10 +76,9 @@ def solar_open(r: Reader) -> Draft:
 
 
 def hy3(r: Reader) -> Draft:
-    """Hunyuan 3: per-head q and k norms, first layer dense."""
-    if not r.has("mlp_layer_types") and not r.has("first_k_dense_replace"):
-        r.defaults["first_k_dense_replace"] = 1
-        r.config = dict(r.config) | {"first_k_dense_replace": 1}
+    """Hunyuan 3: per-head q and k norms, first layer dense, at least one shared expert."""
+    r.integer("num_shared_experts", "n_shared_experts", "num_shared_expert", default=1)
+    dense_first(r, 1)
     r.skip("enable_moe_fp32_combine", "moe_router_enable_expert_bias")
     draft = sparse(r, qk_norm="head", shared="count")
     uncounted_mtp(r, draft)
@@ -100,5 +114,5 @@ def phimoe(r: Reader) -> Draft:
     """Phi-3.5-MoE, Phi-mini-MoE: LayerNorm with biases, a bias on the head; window counted as full."""
     window_ignored(r)
     draft = sparse(r, norm_bias=True, prefix="block_sparse_moe.")
-    draft.head_bias = r.flag("lm_head_bias", default=True)
+    draft.head_bias = r.flag("lm_head_bias", default=False)
     return draft

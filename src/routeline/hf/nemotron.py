@@ -15,6 +15,7 @@ from .blocks import (
     moe,
     norms,
     tied,
+    vector,
 )
 from .decoder import FULL, vocab
 from .hybrid import LINEAR
@@ -127,7 +128,7 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
     latent = r.integer("moe_latent_size", default=None)
     width = r.integer("moe_intermediate_size")
     shared = r.integer("moe_shared_expert_intermediate_size", default=width)
-    count = r.integer("n_shared_experts", default=1, low=0)
+    r.integer("n_shared_experts", default=1)
     block = moe(
         r,
         hidden=hidden,
@@ -135,7 +136,7 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
         top_k=top_k,
         width=width,
         matrices=2,
-        shared=shared * count if count <= 1 else shared,
+        shared=shared,
         expert_hidden=latent,
         groups=expert_groups(r, experts, top_k),
         prefix="mixer.",
@@ -145,4 +146,8 @@ def nemotron_block(r: Reader, hidden: int, letter: str) -> Block:
             matrix("mixer.fc1_latent_proj", hidden, latent, part="other"),
             matrix("mixer.fc2_latent_proj", latent, hidden, part="other"),
         )
+    if bias:
+        extra = (vector("mixer.shared_experts.bias", shared + hidden, part="shared"),)
+        outer = (vector("mixer.latent_bias", latent + hidden, part="other"),) if latent is not None else ()
+        block = block.plus(*extra, *outer)
     return block.plus(*norm)

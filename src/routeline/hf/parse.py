@@ -11,9 +11,11 @@ from typing import Any
 from ..arch import Model
 from ..errors import RoutelineError, UnknownName, shorten
 from .assemble import build
+from .defaults import class_defaults
 from .quant import quantizer
 from .reader import Reader
-from .registry import BY_TYPE, FAMILIES
+from .registry import BY_TYPE, FAMILIES, SPEAKERS, WRAPPERS
+from .wrappers import language_model, thinker
 
 MOST_KEYS = 5000
 ALWAYS_SEES = ("Llama4ForConditionalGeneration",)
@@ -21,7 +23,7 @@ ALWAYS_SEES = ("Llama4ForConditionalGeneration",)
 
 def known_architectures() -> list[str]:
     """Class names that can be parsed, sorted."""
-    return sorted(FAMILIES)
+    return sorted([*FAMILIES, *WRAPPERS, *SPEAKERS])
 
 
 def _text(value: Any) -> str | None:
@@ -37,7 +39,7 @@ def architecture(config: Mapping[str, Any]) -> str:
     listed = config.get("architectures")
     names = [n for n in listed if isinstance(n, str)] if isinstance(listed, list) else []
     for n in names:
-        if n in FAMILIES:
+        if n in FAMILIES or n in WRAPPERS or n in SPEAKERS:
             return n
     kind = _text(config.get("model_type"))
     if not names and kind is not None and kind in BY_TYPE:
@@ -47,7 +49,9 @@ def architecture(config: Mapping[str, Any]) -> str:
         raise RoutelineError(
             "config has neither architectures nor a known model_type, so its keys have no meaning here"
         )
-    raise UnknownName("architecture", shown, [*FAMILIES, *BY_TYPE], "no answer is given for shapes not understood")
+    raise UnknownName(
+        "architecture", shown, [*FAMILIES, *WRAPPERS, *BY_TYPE], "no answer is given for shapes not understood"
+    )
 
 
 def merged(config: Mapping[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any]]:
@@ -89,15 +93,22 @@ def parse(config: Mapping[str, Any], *, name: str, source: str, quant: Mapping[s
     if len(config) > MOST_KEYS:
         raise RoutelineError(f"config has {len(config)} keys; at most {MOST_KEYS} are read")
     kind = architecture(config)
+    speaks = kind in SPEAKERS
+    if speaks:
+        config, kind = thinker(kind, config), SPEAKERS[kind]
     text, outer = merged(config)
     r = Reader(text)
-    r.architecture = kind
-    module, function = FAMILIES[kind].split(":")
+    if speaks:
+        r.warn("the parts that speak (talker, code to wave) are not counted; numbers are those of the thinker alone")
+    r.architecture = language_model(kind, config)
+    r.class_defaults = class_defaults(r.architecture)
+    r.nested = outer is not config
+    module, function = FAMILIES[r.architecture].split(":")
     draft = getattr(importlib.import_module(f".{module}", __package__), function)(r)
     if any(outer.get(k) is not None for k in ("vision_config", "audio_config")) or kind in ALWAYS_SEES:
         from .vision import towers
 
-        draft.extra += towers(r, kind)
+        draft.extra += towers(r, kind, draft.hidden)
     q = _quantization(r, text, outer)
     expert_dtype = r.text("expert_dtype", default=None)
     casts = quantizer(r, q, quant, prefix=draft.prefix, expert_dtype=expert_dtype)

@@ -138,7 +138,7 @@ def apertus(r: Reader) -> Draft:
 
 def glm(r: Reader) -> Draft:
     """GLM-4 9B/32B: q, k, v biases by default; GLM-4-0414 has two more norms."""
-    four = r.architecture == "Glm4ForCausalLM"
+    four = r.architecture != "GlmForCausalLM"
     extra = ("post_self_attn_layernorm",) if four else ()
     return plain(
         r,

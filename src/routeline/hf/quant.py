@@ -248,6 +248,15 @@ def _bitsandbytes(q: Mapping[str, Any]) -> list[Rule]:
     return [Rule(None, Patterns(ignored)), Rule(form)]
 
 
+def _bitnet(q: Mapping[str, Any]) -> list[Rule]:
+    """Ternary weights packed four to a byte, multiplied with int8 activations."""
+    mode = q.get("quantization_mode", "offline")
+    if mode != "offline":
+        raise RoutelineError(f"quantization key quantization_mode={shorten(mode, 40)} is unknown; known: offline")
+    ignored = _names(q.get("modules_to_not_convert"), "modules_to_not_convert")
+    return [Rule(None, Patterns(ignored)), Rule((2.0, "int8"))]
+
+
 def _cache(value: Any) -> str | None:
     """Cache format from kv_cache_scheme or kv_cache_quant_algo."""
     if value is None:
@@ -324,7 +333,9 @@ def _method(q: Mapping[str, Any], expert_dtype: str | None) -> list[Rule]:
         return _integer(q, name)
     if name == "bitsandbytes":
         return _bitsandbytes(q)
-    known = "fp8, modelopt, compressed-tensors, mxfp4, gptq, awq, bitsandbytes"
+    if name == "bitnet":
+        return _bitnet(q)
+    known = "fp8, modelopt, compressed-tensors, mxfp4, gptq, awq, bitsandbytes, bitnet"
     raise RoutelineError(
         f"quantization method {shorten(method, 40)!r} is unknown; known: {known}; remove quantization_config to count "
         "the unquantized weights"

@@ -10,6 +10,9 @@ from ..errors import RoutelineError, shorten
 from .keys import SUSPICIOUS, inert
 
 REQUIRED: Any = object()
+"""Default of a key without which there is no answer."""
+ABSENT: Any = object()
+"""Default of a key that is None where the file leaves it out, whatever the class would fill in."""
 LARGEST = 100_000_000
 """Largest value any dimension may have: a hundred times the largest vocabulary or width in use [-]."""
 MOST_LAYERS = 2000
@@ -19,14 +22,19 @@ MOST_LAYERS = 2000
 class Reader:
     """A config that remembers what was asked of it.
 
-    `used`: keys read or understood; `defaults`: absent keys and the value filled in; `warnings`:
-    sentences for the user. Several names for one thing are alternatives: present ones must agree.
+    `used`: keys read or understood; `defaults`: absent keys and the value filled in; `warnings`: sentences
+    for the user, one for every value that the class fills in and the family's code would not.
+    Several names for one thing are alternatives: present ones must agree.
+    An absent key is what the class makes of it (`class_defaults`), a null one what the family's code does.
+    `nested`: a text config inside another file, whose class defaults even sizes may be left to.
     """
 
     def __init__(self, config: Mapping[str, Any], parent: Reader | None = None, path: str = "") -> None:
         self.config = config
         self.path = path
         self.architecture = "" if parent is None else parent.architecture
+        self.class_defaults: Mapping[str, Any] = {}
+        self.nested = False
         self.used: set[str] = set()
         self.defaults: dict[str, Any] = {} if parent is None else parent.defaults
         self.warnings: list[str] = [] if parent is None else parent.warnings
@@ -49,6 +57,16 @@ class Reader:
         """True when one of the names is present and not null."""
         return any(self.config.get(n) is not None for n in names)
 
+    def given(self, *names: str) -> bool:
+        """True when one of the names is present, null or not."""
+        return any(n in self.config for n in names)
+
+    def filled(self, *names: str) -> Any:
+        """The class's default of the first name that it has one for, where the file names none of them."""
+        if self.given(*names):
+            return None
+        return next((self.class_defaults[n] for n in names if n in self.class_defaults), None)
+
     def skip(self, *names: str) -> None:
         """Mark keys as understood and without effect here."""
         self.used.update(names)
@@ -67,6 +85,13 @@ class Reader:
         return found[0] if found else None
 
     def _fill(self, names: tuple[str, ...], default: Any) -> Any:
+        if default is ABSENT:
+            return None
+        known = self.filled(*names)
+        if known is not None and (default is not REQUIRED or self.nested):
+            if known != default:
+                self.warn(f"{self.label(names[0])} is not in the config: its class's default, {known}, is taken")
+            default = known
         if default is REQUIRED:
             first, *others = names
             also = f" (or {', '.join(others)})" if others else ""
@@ -103,10 +128,10 @@ class Reader:
         return float(value)
 
     def flag(self, *names: str, default: bool = False) -> bool:
-        """A true/false value."""
+        """A true/false value; null is false."""
         found = self.raw(*names)
         if found is None:
-            return bool(self._fill(names, default))
+            return False if self.given(*names) else bool(self._fill(names, default))
         if not isinstance(found[1], bool):
             raise self.refuse(found[0], "must be true or false")
         return found[1]
@@ -179,7 +204,9 @@ class Reader:
             name = str(key)
             if name in self.used or inert(name) or value is None:
                 continue
-            off = value is False or value in (0, "", [], {})
+            if value is False:
+                continue
+            off = value in (0, "", [], {})
             if SUSPICIOUS.search(name) and not off:
                 raise RoutelineError(
                     f"config key {shorten(self.label(name))}={shorten(value, 60)} is not understood for "

@@ -91,20 +91,23 @@ def switch(r: Reader) -> Draft:
 
 
 def t5(r: Reader) -> Draft:
-    """T5, T5 v1.1, Flan-T5, UL2: dense encoder-decoders (v1.1: gated FFN, untied head)."""
+    """T5, T5 v1.1, Flan-T5, UL2: dense encoder-decoders (v1.1 and mT5: gated FFN, untied head)."""
     hidden = r.integer("d_model")
     heads, d_kv = r.integer("num_heads"), r.integer("d_kv")
     enc = r.integer("num_layers", high=MOST_LAYERS)
     dec = r.integer("num_decoder_layers", default=enc, high=MOST_LAYERS)
-    kind = r.text("feed_forward_proj", default="relu")
+    kind = r.text("feed_forward_proj", default="relu" if r.architecture.startswith("T5") else "gated-gelu")
     r.skip("is_gated_act", "relative_attention_max_distance")
     ffn = dense(hidden, r.integer("d_ff"), matrices=3 if kind.startswith("gated-") else 2)
     ffn = ffn.plus(*norms(hidden, "ffn_norm"))
-    return encoder_decoder(r, hidden, heads, d_kv, [ffn] * enc, [ffn] * dec)
+    every = enc + dec if r.architecture == "UMT5ForConditionalGeneration" else 2
+    return encoder_decoder(r, hidden, heads, d_kv, [ffn] * enc, [ffn] * dec, tables=every)
 
 
-def encoder_decoder(r: Reader, hidden: int, heads: int, d_kv: int, enc: list[Block], dec: list[Block]) -> Draft:
-    """Both stacks; the two relative-position tables count as attention (32 buckets a head)."""
+def encoder_decoder(
+    r: Reader, hidden: int, heads: int, d_kv: int, enc: list[Block], dec: list[Block], *, tables: int = 2
+) -> Draft:
+    """Both stacks; the relative-position tables (one a stack, UMT5: one a layer) count as attention."""
     first = heads_block(hidden, heads, d_kv, "encoder.self_attn.", cached=False).plus(*norms(hidden, "norm"))
     encoder = Block(weights=first.weights, encoder=True)
     self_block = heads_block(hidden, heads, d_kv, "self_attn.", cached=True).plus(*norms(hidden, "norm"))
@@ -113,7 +116,7 @@ def encoder_decoder(r: Reader, hidden: int, heads: int, d_kv: int, enc: list[Blo
     vocab = r.integer("vocab_size")
     if not math.isfinite(float(vocab)):
         raise RoutelineError("vocab_size must be finite")
-    tables = vector("relative_attention_bias", 2 * buckets * heads, part="attention")
+    bias = vector("relative_attention_bias", tables * buckets * heads, part="attention")
     return Draft(
         hidden=hidden,
         vocab=vocab,
@@ -121,6 +124,6 @@ def encoder_decoder(r: Reader, hidden: int, heads: int, d_kv: int, enc: list[Blo
         kv_heads=heads,
         layers=[(encoder, f) for f in enc] + [(self_block, cross, f) for f in dec],
         tied=tied(r, True),
-        extra=[tables, *norms(hidden, "encoder.final_norm", "decoder.final_norm")],
+        extra=[bias, *norms(hidden, "encoder.final_norm", "decoder.final_norm")],
         prefix="decoder.",
     )

@@ -29,6 +29,7 @@ from .decoder import (
     SLIDING,
     TOP_K,
     biases,
+    dense_first,
     every,
     final,
     mixers,
@@ -71,7 +72,7 @@ def llama4(r: Reader) -> Draft:
     n = layer_count(r)
     step = r.integer("interleave_moe_layer_step", default=1)
     listed = r.integers("moe_layers")
-    places = [i in set(listed) for i in range(n)] if listed else [(i + 1) % step == 0 for i in range(n)]
+    places = [i in set(listed) for i in range(n)] if listed is not None else [(i + 1) % step == 0 for i in range(n)]
     chunk = r.integer("attention_chunk_size", default=8192)
     limit = r.integer("max_position_embeddings", default=None, high=10**9)
     kinds = r.words("layer_types", n, known=(FULL, "chunked_attention"))
@@ -123,7 +124,10 @@ def mimo_v2(r: Reader) -> Draft:
     v_dim = r.integer("v_head_dim", default=head_dim)
     flags = r.integers("hybrid_layer_pattern", n, high=1)
     kinds = r.words("layer_types", n, known=(FULL, SLIDING))
-    slides = [k == SLIDING for k in kinds] if kinds else [bool(v) for v in flags or [0] * n]
+    if kinds is None and flags is None:  # the first and every sixth layer full, as transformers' class has it
+        kinds = [FULL if i == 0 or (i + 1) % 6 == 0 else SLIDING for i in range(n)]
+        r.defaults["layer_types"] = "the first and every 6th full"
+    slides = [k == SLIDING for k in kinds] if kinds else [bool(v) for v in flags or ()]
     r.skip(
         "hybrid_layer_pattern",
         "attention_chunk_size",
@@ -154,6 +158,7 @@ def mimo_v2(r: Reader) -> Draft:
         sinks=sinks_swa,
     )
     full, swa = full.plus(*norms(hidden, *PRE)), swa.plus(*norms(hidden, *PRE))
+    dense_first(r, 1)
     places = sparse_layers(r, n)
     width = r.integer("moe_intermediate_size")
     experts, top_k = r.integer(*EXPERTS), r.integer(*TOP_K)
@@ -251,9 +256,7 @@ def exaone_moe(r: Reader) -> Draft:
     listed = r.list_of("is_moe_layer", n, extra=8)
     if listed is not None and not r.has("mlp_layer_types"):
         r.config = dict(r.config) | {"mlp_layer_types": ["sparse" if v else "dense" for v in listed]}
-    if not r.has("mlp_layer_types") and not r.has("first_k_dense_replace"):
-        r.defaults["first_k_dense_replace"] = 1
-        r.config = dict(r.config) | {"first_k_dense_replace": 1}
+    dense_first(r, 1)
     r.skip("sliding_window_pattern", "first_last_k_dense_replace")
     draft = sparse(r, qk_norm="head", shared="count", group_limited=True, window="on")
     uncounted_mtp(r, draft)
