@@ -136,3 +136,45 @@ def test_a_step_over_the_edge_of_a_tie_turns_nothing():
     for choice in known.choices:
         if choice.ratio is not None and abs(choice.ratio / base - 1) <= 0.02:
             assert f"{choice.name} {choice.instead} (" not in say.turns(answer, known)
+
+
+def test_a_lead_that_hangs_on_layouts_no_engine_was_measured_in_says_so_first():
+    answer = ask("DeepSeek-V3", "8xH200", context="32k")
+    head, sure, rest = words(answer)
+    plain = next(c for c in what_matters(answer) if c.name == "layout without cp/pp")
+    assert plain.flips
+    assert head.startswith("Dense wins only with context or pipeline parallelism: ")
+    assert f"; in layouts without either the MoE leads by {1 / plain.ratio:.3g}x" in head
+    assert sure.startswith("In these layouts dense leads")
+    assert "no measured deployment" in rest
+    assert "without cp and pp" not in say.turns(answer, say.extras(answer))  # said once
+    held = ask("DeepSeek-V3", "8xH200", context="32k", layout="tp8")
+    assert say.headline(held).startswith("Dense wins: ")
+
+
+def test_what_agrees_is_not_listed_as_open():
+    answer = ask("gpt-oss-120b", "1xH100", context="8k")
+    known = say.extras(answer)
+    assert leads(known.request.value) == leads(answer.throughput_ratio)
+    assert "whole requests" not in say.still_open(answer, known)
+
+
+def test_a_side_that_stops_fitting_turns_nothing_where_the_other_leads():
+    answer = ask("DeepSeek-V3", "8xMI300X", context="128k", weights="bf16", utilisation=0.95, memory="marketed",
+                 layout="pooled", q=2, tier="bandwidth")  # fmt: skip
+    wide = next(c for c in what_matters(answer) if c.instead == "dp=8,ep=8")
+    assert (wide.verdict, wide.flips) == ("moe_infeasible", False)
+    fleet = ask("DeepSeek-V3", "8xH200", context="32k")
+    lost = next(c for c in what_matters(fleet) if c.instead == "dp=8,ep=8")
+    assert (lost.verdict, lost.flips) == ("dense_infeasible", True)
+
+
+def test_the_error_stated_is_that_of_the_family_or_device_where_it_is_larger():
+    from routeline.answer.stated import tier_error, tier_errors
+
+    deep, other = ask("DeepSeek-V3", "8xH200", context="8k"), ask("Mixtral-8x7B", "8xB200", context="8k")
+    found = tier_errors(deep)
+    assert set(found) == {"all", "H200 SXM", "DeepSeek"}
+    assert tier_error(deep) == max(found.values()) > found["all"]
+    assert tier_error(other) == tier_errors(other)["all"]
+    assert tier_error(Ideal("DeepSeek-V3", "8xH200", context="8k")) is None

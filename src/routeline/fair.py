@@ -154,7 +154,7 @@ def without_split(one: Side, c: Comparison) -> Side:
     return replace(one, options=options, fits=found is not None, point=found, largest=found)
 
 
-def _plain_layouts(c: Comparison) -> list[Choice]:
+def plain_layouts(c: Comparison) -> list[Choice]:
     """R where `auto` may use neither context nor pipeline parallelism; nothing where the answer uses neither."""
     pair = c.ratios[lead_ratio(c)]
     used = [p.layout for p in (pair.moe, pair.dense) if p is not None]
@@ -172,16 +172,21 @@ def _choice(
     """A changed choice beside the answer: `found` is its verdict, by the ratio that answers the question."""
     before = verdict(c.moe, c.dense, c.ratios[lead_ratio(c)].value)
     return Choice(
-        name=name, given=given, instead=instead, ratio=ratio, verdict=found, flips=found not in (before, "refused"),
-        reason=reason,
+        name=name, given=given, instead=instead, ratio=ratio, verdict=found,
+        flips=found != "refused" and leader(found) != leader(before), reason=reason,
     )  # fmt: skip
+
+
+def leader(found: str) -> str:
+    """The side a verdict is for: 'dense' and 'moe_infeasible' are for the dense model. Others speak for themselves."""
+    return {"moe_infeasible": "dense", "dense_infeasible": "moe"}.get(found, found)
 
 
 def what_matters(comparison: Comparison) -> tuple[Choice, ...]:
     """Each alternative tried alone, the one that moves R most first; flips before all others, and a side that no
     longer fits after ratios that turn."""
     c, main = comparison, lead_ratio(comparison)
-    base, out = c.ratios[main].value, _plain_layouts(c)
+    base, out = c.ratios[main].value, plain_layouts(c)
     used = {"tier": c.ground.efficiency.name, "cache": c.moe.counted.cache}
     for name, label, value in alternatives(c):
         given = str(getattr(c.scenario, name))

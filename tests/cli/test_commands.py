@@ -128,7 +128,7 @@ def test_charts_are_drawn_beside_the_answer(cli, tmp_path):
 def test_what_other_conventions_would_say_is_in_the_verdict(cli):
     said = cli("compare DeepSeek-V3 --devices 8xH200 --context 128k --json").json
     assert said["not_established"][0] == "a match at equal training FLOP (98% that no dense model is as good)"
-    assert said["how_sure"].startswith("Dense leads at every q below")
+    assert said["how_sure"].startswith("In these layouts dense leads at every q below")
     assert (
         "where over 99% of the evidence lies (matched pairs at equal training tokens, 90% between" in said["how_sure"]
     )

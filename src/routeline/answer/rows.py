@@ -168,7 +168,7 @@ def choice_rows(answer: Comparison, known: Extras, most: int = 6) -> list[tuple[
     an answer without R as it is."""
     rows = []
     for c in known.choices:
-        if c.verdict == "refused" or (c.ratio is None and not c.flips):
+        if c.verdict in ("refused", answer.verdict) and c.ratio is None:
             continue
         ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
         rows.append(

@@ -10,13 +10,26 @@ from ..fair import lead_ratio
 from .extras import Extras
 
 
-def tier_error(answer: Comparison) -> float | None:
-    """Mean relative error of time per token of the tier on models it was not fitted on [-]; None for a bound."""
+def tier_errors(answer: Comparison) -> dict[str, float]:
+    """Mean relative errors of time per token on models the tier was not fitted on [-]: over all measured rows, and over
+    those of this device, of this engine and of each side's family where they were measured. Empty for a bound."""
     if answer.ground.efficiency.kernels is None:
-        return None
+        return {}
+    from ..serving.classes import engine
     from ..serving.constants import fitted
+    from ..serving.silicon import family
 
-    return (fitted() or {}).get("residual", {}).get("held_out_tpot_mape")
+    found = (fitted() or {}).get("residual", {})
+    by = found.get("by", {})
+    names = {"device": [answer.cluster.device.name], "engine": [engine(answer.scenario.engine)],
+             "family": [family(m.name) for m in (answer.model, answer.opponent)]}  # fmt: skip
+    own = {n: by[key][n] for key, of in names.items() for n in of if n in by.get(key, {})}
+    return {"all": found["held_out_tpot_mape"]} | own if "held_out_tpot_mape" in found else {}
+
+
+def tier_error(answer: Comparison) -> float | None:
+    """The largest of `tier_errors`: what to expect here, on the safe side [-]; None for a bound."""
+    return max(tier_errors(answer).values(), default=None)
 
 
 def tier_words(answer: Comparison) -> str:
@@ -28,6 +41,11 @@ def tier_words(answer: Comparison) -> str:
 
     least = "about" if has_constants(answer.cluster.device) else "unmeasured devices: at least"
     return f"tier {name}, {least} {error:.0%} mean error a side"
+
+
+def _errors(answer: Comparison) -> str:
+    """'all 12%, H200 SXM 17%'."""
+    return ", ".join(f"{name} {error:.0%}" for name, error in tier_errors(answer).items())
 
 
 def within_error(answer: Comparison, ratio: float | None) -> bool:
@@ -80,7 +98,7 @@ def assumptions(answer: Comparison, known: Extras | None = None) -> tuple[Assump
             if error is not None:
                 out.append(
                     Assumption(name="tier_error", value=error, unit="-", kind="fitted",
-                               source="mean error of time per token on model families the tier was not fitted on")
+                               source=f"largest mean error of TPOT, each family left out of the fit: {_errors(answer)}")
                 )  # fmt: skip
         elif a.name == "q" and own_match(answer):
             out.append(replace(a, kind="derived", source=OWN))

@@ -6,7 +6,7 @@ import math
 import re
 
 from ..compare import TIE, Comparison, Side
-from ..fair import WITHOUT, lead_ratio, leads
+from ..fair import WITHOUT, Choice, lead_ratio, leads, plain_layouts
 from ..requests import Requests
 from ..requests import sentence as request_sentence
 from ..units import show
@@ -118,8 +118,22 @@ def _outcome(answer: Comparison, known: Extras) -> str:
     batches = f", batch {one.batch:,.0f} against {two.batch:,.0f}" if one and two else ""
     subject = "it" if head.startswith(first) else first
     where = f" {_place(answer, name)}" if name != "max_batch" else ""
+    turned = only_split(answer)
+    where += " only with context or pipeline parallelism" if turned else ""
     text = f"{head}{where}: {subject} serves {factor:.3g}x the tokens/s of {behind}"
-    return f"{_unmet(answer)}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}"
+    without = f"; in layouts without either {_instead(answer, turned)}" if turned else ""
+    return f"{_unmet(answer)}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}{without}"
+
+
+def only_split(answer: Comparison) -> Choice | None:
+    """What becomes of a verdict in layouts without context and pipeline parallelism, where that turns it."""
+    if answer.ground.efficiency.kernels is None or not extrapolated(answer):
+        return None
+    return next((c for c in plain_layouts(answer) if c.flips), None)
+
+
+def _instead(answer: Comparison, choice: Choice) -> str:
+    return said(answer, choice.verdict) if choice.ratio is None else ahead(answer, choice.ratio)
 
 
 def _place(answer: Comparison, name: str) -> str:
@@ -198,6 +212,8 @@ def how_sure(answer: Comparison, known: Extras | None = None) -> str:
         text = f"{who} leads {only}at {_percent(share)} of what q may be"
     if name != "max_batch":
         text = f"{_place(answer, name)} {text}"
+    if only_split(answer) is not None:
+        text = f"in these layouts {text}"
     source = {"stated": "the range given", "estimate": "matched pairs"}.get(e.origin, f"the {e.origin}")
     stop, unfit = known.odds.stops.get(name), known.odds.p_unfit.get(name, 0.0)
     room = f"; above q = {stop:.3g} it has no answer ({_percent(unfit)})" if stop is not None and unfit > 0.005 else ""
@@ -236,7 +252,7 @@ def limits(answer: Comparison, known: Extras | None = None) -> list[str]:
         out.append(f"that {these} as computed (no measured deployment uses context or pipeline parallelism)")
     if answer.scenario.layout.strip().lower() == "pooled":
         out.append("that a real layout reaches the pooled ideal")
-    if known.illustrated and known.request.value is not None:
+    if known.illustrated and known.request.value is not None and leads(known.request.value) != leads(ratio or 1.0):
         out.append(_request(answer, known.request))
     return out
 
@@ -292,11 +308,8 @@ def _request(answer: Comparison, found: Requests) -> str:
     """'whole requests (at 8k in, 1k out the verdict turns: dense leads by 1.3x)'."""
     assert found.value is not None
     shape = f"{show(found.shape.input, 'tokens')} in, {show(found.shape.output, 'tokens')} out"
-    main = answer.ratios[lead_ratio(answer)].value
-    if main is None or leads(found.value) == "neither":
+    if leads(found.value) == "neither" or answer.ratios[lead_ratio(answer)].value is None:
         return f"whole requests (at {shape} {ahead(answer, found.value)})"
-    if leads(found.value) == leads(main):
-        return f"whole requests (at {shape} {ahead(answer, found.value)} too)"
     return f"whole requests (at {shape} the verdict turns: {ahead(answer, found.value)})"
 
 
@@ -307,7 +320,8 @@ def turns(answer: Comparison, known: Extras, most: int = 4) -> str:
     """
     base = answer.ratios[lead_ratio(answer)].value
     moved = (c for c in known.choices if c.ratio is None or base is None or abs(c.ratio / base - 1.0) > TIE)
-    found = [] if own_match(answer) else [c for c in moved if c.flips][:most]
+    told = WITHOUT if only_split(answer) is not None else ""
+    found = [] if own_match(answer) else [c for c in moved if c.flips and c.name != told][:most]
     shown = [
         f"{'layouts without cp and pp' if c.name == WITHOUT else f'{c.name} {c.instead}'} "
         f"({said(answer, c.verdict) if c.ratio is None else f'R = {c.ratio:.2f}'})"

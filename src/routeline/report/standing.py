@@ -5,11 +5,12 @@ What the report, the page and a notebook put at the top; the rules and their ord
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..answer import ratio_rows
 from ..answer.stated import lead_ratio
+from ..answer.words import only_split
 from ..compare import Comparison
 from ..fair import leads
 from ..plots.data import names
@@ -63,6 +64,8 @@ def standing(answer: Comparison, request: Any = None) -> Standing:
     """Who serves more under every rule. request: the requests.Requests of the answer, worked out here without one."""
     found = {r.name: r for r in _rules(answer, request)}
     lead = found.pop(lead_ratio(answer))
+    if only_split(answer) is not None:
+        lead = replace(lead, beside="only with context or pipeline parallelism")
     winner = answer.verdict if answer.verdict in UNFIT else (lead.leader or "tie")
     return Standing(winner=winner, lead=lead, others=tuple(found.values()), names=names(answer))
 

@@ -18,7 +18,7 @@ def serving(folder: Path | None = None) -> dict[str, Any]:
     folds = fit.leave_out(problem)
     rows_used = f"{len(problem.tpot)} clean aggregated rows"
     source = f"silicon_sample.csv of aiconfigurator-core {VERSION}, {rows_used} (docs/accuracy.md)"
-    out = fit.export(problem, folds, source)
+    out = fit.export(problem, folds, source, {k: columns[k] for k in ("device", "engine")})
     path = (folder or constants.FOLDER) / "serving.json"
     path.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
     constants.read.cache_clear()

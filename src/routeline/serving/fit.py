@@ -170,8 +170,11 @@ def interval(residual: np.ndarray, weight: np.ndarray, cover: float = 0.80) -> t
     return float(np.interp(tail, share, residual[order])), float(np.interp(1.0 - tail, share, residual[order]))
 
 
-def export(p: Problem, folds: Folds, source: str) -> dict[str, Any]:
-    """The shipped file: effects as logs, intervals from all held-out residuals, rows used, residuals."""
+def export(p: Problem, folds: Folds, source: str, groups: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """The shipped file: effects as logs, intervals from all held-out residuals, rows used, residuals.
+
+    groups: labels per row ('device', ...) whose mean errors are stated beside those of the families.
+    """
     every = {
         "tpot": interval(np.log(p.tpot / folds.tpot), np.ones(len(p.tpot))),
         "ttft": interval(np.log(p.ttft / folds.ttft), np.ones(len(p.ttft))),
@@ -185,6 +188,10 @@ def export(p: Problem, folds: Folds, source: str) -> dict[str, Any]:
         "residual": {
             "held_out_tpot_mape": round(float(error.mean()), 4),
             "held_out_tpot_median": round(float(np.median(error)), 4),
+            "by": {
+                key: {str(n): round(float(error[np.asarray(of) == n].mean()), 4) for n in sorted(set(of))}
+                for key, of in {"family": p.family.tolist(), **(groups or {})}.items()
+            },
         },
         "spread": {k: [round(a, 4) for a in v] for k, v in every.items()},
         "effects": [
