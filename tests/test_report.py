@@ -1,5 +1,6 @@
 """The report: one file, nothing fetched, everything in it, every name inert."""
 
+import html
 import re
 import shlex
 from dataclasses import replace
@@ -8,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 import routeline
+from routeline.answer.words import parted
 from routeline.errors import RoutelineError
 
 pytest.importorskip("altair", reason="the report's charts need the extra [plots]")
@@ -99,7 +101,7 @@ def test_the_report_is_dressed_for_whoever_the_sentence_says_wins(given, winner)
     made = report.document(found, charts=("memory",))
     assert made.standing.winner == winner
     text = report.as_html(made)
-    assert f'<p class="verdict {winner}"><strong>' in text
+    assert f'<div class="verdict {winner}"><p><strong>' in text
     assert made.verdict.startswith({"moe": "MoE wins", "dense": "Dense wins"}[winner])
     plain = re.sub("<[^>]*>", "", text.split('<p class="verdict')[1].split("</p>")[0].split(">", 1)[1])
     assert plain == report.escape(made.verdict)  # the sentence is whole, in one paragraph
@@ -189,3 +191,15 @@ def test_places_that_cannot_be_written_are_refused_before_anything_is_computed(a
         report.write(answer, tmp_path / "no" / "a.html")
     with pytest.raises(RoutelineError, match="unknown chart"):
         report.write(answer, tmp_path / "a.html", charts=("pie",))
+
+
+def test_the_verdict_stands_in_three_paragraphs(answer):
+    """One bold sentence, then how sure it is, then what is open: not a wall of bold text."""
+    made = report.document(answer, charts=())
+    page, text = report.as_html(made), report.as_markdown(made)
+    lead, sure, rest = parted(made.verdict)
+    assert f"<strong>{html.escape(lead)}</strong>" in page
+    assert f'<p class="open">Not established: {html.escape(rest)}</p>' in page
+    assert "not established" not in lead.lower() + sure.lower()
+    assert text.count("**") == 2
+    assert "\n\nNot established: " in text

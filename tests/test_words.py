@@ -178,3 +178,12 @@ def test_the_error_stated_is_that_of_the_family_or_device_where_it_is_larger():
     assert tier_error(deep) == max(found.values()) > found["all"]
     assert tier_error(other) == tier_errors(other)["all"]
     assert tier_error(Ideal("DeepSeek-V3", "8xH200", context="8k")) is None
+
+
+def test_a_verdict_comes_apart_into_what_it_was_made_of():
+    for answer in (ask("DeepSeek-V3", "8xH200", context="32k"), ask("DeepSeek-V3", "4xH200", context="32k"),
+                   Ideal("Mixtral-8x7B", "4xL40S", context="4k", q=2.05), Ideal("Llama-3.1-8B", "8xH200")):  # fmt: skip
+        lead, sure, rest = say.words.parted(answer.sentence)
+        head, how, open_ = words(answer)
+        assert (lead, sure) == (head, how)
+        assert rest == open_.removeprefix("Not established: ")

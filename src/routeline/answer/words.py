@@ -26,6 +26,7 @@ MATCHING = {
     "compute-optimal": "compute-optimal training of both",
 }
 """Matching conventions, in words."""
+OPEN = "Not established: "
 SETTLED = 0.95
 """Share of the evidence on q above which q is not listed as open."""
 
@@ -41,6 +42,13 @@ def verdict(answer: Comparison, known: Extras | None = None) -> str:
     )
 
 
+def parted(text: str) -> tuple[str, str, str]:
+    """A verdict's text as (headline, how sure it is or '', what is not established or '')."""
+    found, _, rest = text.partition(f" {OPEN}")
+    lead, stop, sure = found.partition("). ")
+    return lead + stop.rstrip(), sure, rest
+
+
 def headline(answer: Comparison, known: Extras | None = None) -> str:
     """Who wins, by how much, and under what: one sentence."""
     return f"{_outcome(answer, known or extras(answer))} ({_setting(answer)})."
@@ -49,7 +57,7 @@ def headline(answer: Comparison, known: Extras | None = None) -> str:
 def still_open(answer: Comparison, known: Extras | None = None) -> str:
     """'Not established: ...' with everything in `limits`; '' where nothing is open."""
     open_ = limits(answer, known)
-    return f"Not established: {'; '.join(open_)}." if open_ else ""
+    return f"{OPEN}{'; '.join(open_)}." if open_ else ""
 
 
 def sides(answer: Comparison) -> tuple[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
+from ..answer import words
 from .content import Document, Table
-from .page import SPLIT
 
 
 def _plain(text: object) -> str:
@@ -24,9 +24,9 @@ def _grid(table: Table) -> str:
 
 def as_markdown(made: Document, folder: str | None = None) -> str:
     """The report as Markdown; pictures are looked for in `folder` (none are shown without one)."""
-    found, split, rest = made.verdict.partition(SPLIT)
-    open_ = f"{_plain(split.strip())} {_plain(rest)}" if rest else ""
-    parts = [f"# {_plain(made.title)}", f"**{_plain(found)}**{open_}"]
+    found, sure, rest = words.parted(made.verdict)
+    parts = [f"# {_plain(made.title)}", f"**{_plain(found)}**", *([_plain(sure)] if sure else [])]
+    parts += [f"{words.OPEN}{_plain(rest)}"] if rest else []
     if made.ratios[1]:
         parts += ["## Who serves more, rule by rule", _grid(made.ratios)]
     if made.warnings:

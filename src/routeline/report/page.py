@@ -9,14 +9,13 @@ import html
 from pathlib import Path
 from typing import Any
 
+from ..answer import words
 from ..compare import Comparison
 from ..errors import RoutelineError
 from .content import Document, Table, sentence, sides
 from .standing import standing, table
 
 STYLE = Path(__file__).parent.parent / "data" / "report.css"
-SPLIT = "; not established: "
-"""Where the sentence turns from what is found to what is not."""
 
 
 def escape(text: object) -> str:
@@ -37,10 +36,11 @@ def _table(content: Table, kind: str) -> str:
 
 
 def _verdict(text: str, winner: str) -> str:
-    """The sentence: what is found, then what is not established, in one paragraph."""
-    found, _, rest = text.partition(SPLIT)
-    open_ = f'<span class="open">{escape(SPLIT)}{escape(rest)}</span>' if rest else ""
-    return f'<p class="verdict {escape(winner)}"><strong>{escape(found)}</strong>{open_}</p>'
+    """What is found, how sure that is, and what is not established, each a paragraph of one box."""
+    found, sure, rest = words.parted(text)
+    more = f"<p>{escape(sure)}</p>" if sure else ""
+    open_ = f'<p class="open">{escape(words.OPEN)}{escape(rest)}</p>' if rest else ""
+    return f'<div class="verdict {escape(winner)}"><p><strong>{escape(found)}</strong></p>{more}{open_}</div>'
 
 
 def _figure(figure: Any) -> str:

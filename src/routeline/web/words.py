@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
+from ..answer.words import parted
 from ..plots.data import IGNORE_FIT
 from ..report.standing import UNFIT, Rule
 from .view import View
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$:~&=^])")
-SPLIT = "; not established: "
-"""Where the sentence turns from what is found to what is not."""
 COLOURS = {"dense": "blue", "moe": "orange"}
 
 
@@ -64,8 +63,8 @@ def up(text: str) -> str:
 
 def finding(found: View) -> tuple[str, str]:
     """(what the sentence finds, what it says is not established or '')."""
-    text, _, rest = plainly(found.sentence).partition(SPLIT)
-    return (text if text.endswith(".") else f"{text}."), rest
+    lead, sure, rest = parted(plainly(found.sentence))
+    return f"{lead} {sure}".strip(), rest
 
 
 def settled(found: View) -> bool:
