@@ -9,6 +9,7 @@ from routeline import kernels
 from routeline.serving.level1 import (
     attention,
     decode,
+    exchange,
     moe_points,
     prefill,
     robust,
@@ -296,3 +297,28 @@ def test_a_surface_is_linear_between_knots_and_follows_what_is_missed():
     miss = 0.2 * np.abs(x - 1.0)
     miss[::25] += 2.0
     assert np.median(np.abs(basis @ robust.bend(miss, basis) - miss)) < 0.01
+
+
+def test_copies_of_a_token_by_kind_of_all_to_all():
+    copies = exchange.copies
+    assert copies(8, 8, each=True) == 8
+    # eight independent picks of 8 ranks reach 8*(1 - (7/8)^8) = 5.25 of them
+    assert copies(8, 8, each=False) == pytest.approx(5.251, abs=1e-3)
+    assert copies([2, 8, 64], 8, each=False, even=True).tolist() == [2, 8, 8]
+    assert copies(1, 4, each=False) == 1
+
+
+def test_all_to_all_time_has_its_limits():
+    c = {"start": 1e-5, "expert": 1e-8, "token": 1e-9, "fraction": 0.5}
+    q = _calls(tokens=[1, 1000], experts=256, ranks=8, sms=[20, 20])
+    q["bytes"] = q["tokens"] * 8 * 7168 * 2.0
+    few, many = exchange.seconds(q, slice(None), c, 4e11)
+    assert few == pytest.approx(1e-5 + 2.56e-6 + 1e-9 + 8 * 7168 * 2 * 7 / 8 / 2e11)
+    assert many == pytest.approx(1e-5 + 2.56e-6 + 1e-6 + 1000 * 7 * 7168 * 2 / 2e11)
+    # 20 SMs of 1 GB/s each are the limit, not the link; what stays on the rank costs as much with own = 1
+    slow = exchange.seconds(q, slice(None), c | {"rate": 1e9, "p": 8.0}, 4e11)[1]
+    assert slow == pytest.approx(1.356e-5 + 1000 * 7 * 7168 * 2 / 2e10, rel=0.001)
+    own = exchange.seconds(q, slice(None), c | {"own": 1.0}, 4e11)[1]
+    assert own == pytest.approx(1.356e-5 + 1000 * 8 * 7168 * 2 / 2e11)
+    held = exchange.fifth(np.repeat([1.0, 2.0, 3.0, 4.0], 3), np.zeros(12))
+    assert held.tolist() == [False] * 6 + [True] * 3 + [False] * 3

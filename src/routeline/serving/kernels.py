@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .level1 import attention, collectives, gemm, moe, served
+from .level1 import attention, collectives, exchange, gemm, moe, served
 from .level1.robust import SCREEN, SPREAD
 from .silicon import VERSION
 
@@ -21,7 +21,8 @@ MEASURED = ("h100_sxm", "h200_sxm", "b200_sxm", "b300_sxm", "gb200", "gb300")
 def device_tables(device: str) -> list[dict[str, Any]]:
     """Entries of one device, in a fixed order."""
     out = list(gemm.gemm(device)) + served.mark(list(moe.moe(device)))
-    return out + list(attention.attention(device)) + list(collectives.collectives(device))
+    out += list(attention.attention(device)) + list(collectives.collectives(device))
+    return out + list(exchange.exchange(device))
 
 
 def medians(tables: list[dict[str, Any]], *, refined: bool = True) -> dict[str, float]:
