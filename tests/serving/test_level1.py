@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from routeline import kernels
+from routeline.serving import constants
 from routeline.serving.level1 import (
     attention,
     decode,
@@ -297,6 +298,25 @@ def test_a_surface_is_linear_between_knots_and_follows_what_is_missed():
     miss = 0.2 * np.abs(x - 1.0)
     miss[::25] += 2.0
     assert np.median(np.abs(basis @ robust.bend(miss, basis) - miss)) < 0.01
+
+
+def test_shipped_attention_entries_repeat_measured_times():
+    shipped = constants.read("kernels.json")["tables"]
+    # (operation, device, engine, cache), call, seconds in the table
+    found = [
+        (("gqa", "h100_sxm", "vllm", "bfloat16"), (128, 32, 8, 128, 4096), 689.8e-6),
+        (("mla", "b200_sxm", "trtllm", "fp8"), (64, 128, 1, 1, 4096), 46.3e-6),
+        (("gqa_prefill", "h100_sxm", "trtllm", "bfloat16"), (16, 32, 8, 128, 1024), 514.5e-6),
+    ]
+    for (operation, device, engine, cache), call, measured in found:
+        (entry,) = [
+            t for t in shipped
+            if (t["operation"], t["device"], t["engine"], t["dtype"]) == (operation, device, engine, f"{cache} cache")
+            and t["kernel"] != "mmha"
+        ]  # fmt: skip
+        q = _calls(**dict(zip(("batch", "heads", "kv", "head_dim", "length"), call, strict=True)))
+        assert attention.predict(entry, q)[0] == pytest.approx(measured, rel=0.1)
+        assert attention.predict(entry, q, refined=False)[0] == pytest.approx(measured, rel=0.25)
 
 
 def test_copies_of_a_token_by_kind_of_all_to_all():
