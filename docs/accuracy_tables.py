@@ -129,14 +129,13 @@ def _kernels() -> str:
     from routeline.serving import constants
 
     r = constants.read("kernels.json")
-    goals = {"gemm": 8.0, "moe": 5.0, "gqa": 5.0, "mla": 5.0, "gqa_prefill": 5.0, "mla_prefill": 5.0}
     body = []
     for name, value in r["medians"].items():
         of = [t for t in r["tables"] if t["operation"] == name]
-        goal = goals.get(name)
-        verdict = "" if goal is None else "met" if 100 * value <= goal else "missed"
+        goal = r["targets"].get(name)
+        verdict = "" if goal is None else "met" if value <= goal else "missed"
         body.append([name, len(of), sum(bool(t["passes"]) for t in of), pct(r["medians_plain"][name]), pct(value),
-                     goal or "-", verdict])  # fmt: skip
+                     pct(goal), verdict])  # fmt: skip
     return grid(["operation", "tables", "pass the screen", "plain constants", "refined", "target", ""], body)
 
 

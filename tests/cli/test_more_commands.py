@@ -104,3 +104,19 @@ def test_a_calibrated_part_shows_bytes_flop_and_the_constants_that_give_it(cli):
         inputs = cli(f"explain moe.parts.{part} {asked} --json").json["inputs"]
         one = inputs if "bytes_" in inputs else next(iter(inputs.values()))["inputs"]
         assert {"bytes_", "flop", "eta", "t0", "layers"} <= set(one)
+
+
+def test_validate_kernels_leads_with_a_summary_and_fits_100_columns(cli):
+    out = cli("validate kernels").out
+    lines = out.splitlines()
+    assert max(len(line) for line in lines) <= 100
+    head = next(line for line in lines if "operation" in line)
+    assert head.split() == ["operation", "tables", "passing", "plain", "%", "refined", "%", "target", "%", "met"]
+    assert lines.index(head) < 5
+    # no cell is folded: a line of a table starts with its device
+    tables = out[out.index("\ngemm") :].splitlines()
+    names = {line.split()[0] for line in tables if line.strip() and line.split()[0][0] in "hbg" and "%" not in line}
+    assert names <= {"h100", "h200", "b200", "b300", "gb200", "gb300", "gemm", "gqa", "gqa_prefill"}
+    found = cli("validate kernels --json").json
+    assert {t["operation"] for t in found["tables"]} == set(found["medians"])
+    assert found["medians"]["gqa"] <= found["targets"]["gqa"]

@@ -112,22 +112,61 @@ def _penalty(r: dict[str, Any]) -> None:
         )
 
 
+REASONS = {
+    "too many points above the roofline": "roof",
+    "no kernel physics describes it": "model",
+    "too few points": "few",
+}
+FORMATS = {"bfloat16": "bf16", "w4a16_mxfp4": "w4a16", "w4a8_mxfp4_mxfp8": "w4a8"}
+
+
+def _format(dtype: str) -> str:
+    """Format of weights, or of the cache."""
+    name = dtype.removesuffix(" cache")
+    return FORMATS.get(name, name)
+
+
+def _short(t: dict[str, Any], most: int) -> str:
+    """A kernel's name without its engine, its middle left out where it is long; * marks the one that is served."""
+    name = t.get("kernel", "").removeprefix("moe_torch_flow_").removeprefix(t["engine"] + "_")
+    most -= 2 * bool(t.get("serves"))
+    if len(name) > most:
+        name = f"{name[: most // 2 - 1]}..{name[1 - most + most // 2 :]}"
+    return f"{name} *" if t.get("serves") else name
+
+
 def _kernels(r: dict[str, Any]) -> None:
     def pct(value: float | None) -> str:
         return "-" if value is None else f"{100 * value:.1f}"
 
-    body = [
-        (
-            t["operation"], t["device"], t["engine"], t["version"], t["dtype"],
-            t.get("kernel", "") + (" *" if t.get("serves") else ""),
-            t["points"], t["used"], pct(t["screened"]), pct(t["held_out_median"]),
-            pct(t.get("refined", {}).get("held_out_median")), pct(t["held_out_all"]), t.get("why", "yes"),
-        )
-        for t in r["tables"]
-    ]  # fmt: skip
-    head = ["operation", "device", "engine", "version", "format", "kernel (* serves)", "rows", "used",
-            "above roofline %", "held-out median %", "refined %", "all rows %", "passes"]  # fmt: skip
     out = console()
-    out.print(table(head, body, left=6))
-    shown = (f"{op} {pct(v)} (plain {pct(r['medians_plain'][op])})" for op, v in r["medians"].items())
-    out.print("median held-out error of the tables that pass, in %: " + ", ".join(shown))
+    body = []
+    for op, error in r["medians"].items():
+        mine, target = [t for t in r["tables"] if t["operation"] == op], r["targets"].get(op)
+        met = "-" if target is None else "yes" if error <= target else "no"
+        passing = sum(t["passes"] for t in mine)
+        body.append((op, len(mine), passing, pct(r["medians_plain"][op]), pct(error), pct(target), met))
+    head = ["operation", "tables", "passing", "plain %", "refined %", "target %", "met"]
+    caption = "Median over the passing tables of the median error on held-out shapes; refined where a table has it."
+    out.print(table(head, body, title="Kernel tables", caption=caption))
+    for op in r["medians"]:
+        mine = [t for t in r["tables"] if t["operation"] == op]
+        room = 17 if any("refined" in t for t in mine) else 26  # of 100 columns; --json has the whole name
+        head = ["device", "engine", "format", "kernel", "rows", "fast %", "plain %", "refined %", "passes"]
+        rows = [
+            (
+                t["device"].removesuffix("_sxm"), f"{t['engine']} {t['version']}",
+                _format(t["dtype"]), _short(t, room), t["used"],
+                pct(t["screened"]), pct(t["held_out_median"]), pct(t.get("refined", {}).get("held_out_median")),
+                REASONS.get(t.get("why", ""), "yes"),
+            )
+            for t in mine
+        ]  # fmt: skip
+        known = [i for i in range(len(head)) if {row[i] for row in rows} not in ({""}, {"-"})]
+        kept = [[row[i] for i in known] for row in rows]
+        out.print(table([head[i].replace(" ", "\n") for i in known], kept, title=op, left=3 + (3 in known)))
+    out.print(
+        "kernel *: served. rows: fitted or held out. fast: share of rows faster than their own roofline. "
+        "passes: yes, or why not: roof (too many such rows), model (no formula describes it), few (rows). "
+        "--json: full names, constants, and the error on all held-out rows, screened ones too."
+    )

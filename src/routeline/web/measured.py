@@ -20,6 +20,7 @@ OPERATIONS = {
     "mla": "latent attention, decode",
     "mla_prefill": "latent attention, prefill",
     "all_reduce": "all-reduce",
+    "all_to_all": "tokens to their experts and back",
 }
 
 

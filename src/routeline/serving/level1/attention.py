@@ -3,61 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ...kernels import attention_seconds
-from . import robust
-from .robust import Prior
+from . import decode, prefill, robust
+from .decode import Kind, Points
 from .tables import Machine, Table, held_out, machine, read
 
-DECODE: dict[str, Prior] = {
-    "t0": Prior(9e-6, 0.7),
-    "eta": Prior(0.8, 0.1, 0.02, 1.0),
-    "f": Prior(0.5, 0.5, 0.01, 1.0),
-    "p": Prior(2.0, 0.4, 1.0, 6.0),
-    "item": Prior(2e-8, 1.0),
-    "half": Prior(60.0, 1.0),
-}
-PREFILL: dict[str, Prior] = {
-    "t0": Prior(12e-6, 0.7),
-    "eta": Prior(0.4, 0.5, 0.02, 1.0),
-    "f": Prior(0.55, 0.3, 0.01, 1.0),
-    "p": Prior(1.3, 0.4, 1.0, 6.0),
-    "item": Prior(1e-7, 1.0),
-    "half": Prior(1.0, 1.0),
-    "serial": Prior(8e-9, 1.0),
-}
+XQA = 32.0
+"""Query heads a KV head up to which TensorRT-LLM has a grouped decode kernel; beyond, and on Hopper for one query head
+a KV head, it runs masked multi-head attention, a block for every query head."""
+KNOTS = {"items": 10, "length": 10, "work": 14}
+LEAST = 60, 10
+"""Training and held-out points below which a table is not fitted."""
 
 
-def _fit(head: dict[str, Any], q: dict[str, Any], m: Machine, hold: np.ndarray) -> dict[str, Any]:
-    prefill = head["operation"].endswith("prefill")
-    b, h, kv, d, length = (q[n] for n in ("batch", "heads", "kv", "head_dim", "length"))
-    e = 1.0 if "fp8" in head["dtype"] else 2.0
-    if head["operation"].startswith("gqa"):
-        flop = 4.0 * b * h * d * length * (length / 2.0 if prefill else 1.0)
-        moved = b * length * 2.0 * kv * d * e + (4.0 * b * h * d * (length if prefill else 1.0))
+def basis(q: Points, kind: Kind, decoding: bool) -> np.ndarray:
+    """Where a point stands on the two surfaces of `refined`: items by length, both by powers of four; their product by
+    powers of four against the head dimension (MLA: the heads) by powers of two."""
+    items = q["batch"] * (q["kv"] if decoding and not kind.masked else q["heads"])
+    curve = lambda x, name: robust.hat(np.log2(np.maximum(x, 1.0)) / 2.0, KNOTS[name])  # noqa: E731
+    wide = robust.hat(np.log2(q["heads"]), 8) if kind.mla else robust.hat(np.log2(q["head_dim"] / 64.0), 4)
+    surfaces = [
+        robust.grid(curve(items, "items"), curve(q["length"], "length")),
+        robust.grid(curve(items * q["length"], "work"), wide),
+    ]
+    return np.concatenate(surfaces, axis=1)
+
+
+def _parts(e: Mapping[str, Any]) -> tuple[ModuleType, Kind]:
+    """(decode or prefill, kind) of an entry or its head."""
+    mla, element = e["operation"].startswith("mla"), 1.0 if "fp8" in e["dtype"] else 2.0
+    kind = Kind(mla, e["device"].startswith("h"), e["engine"], element, e["kernel"] == "mmha")
+    return (prefill if e["operation"].endswith("prefill") else decode), kind
+
+
+def predict(entry: Mapping[str, Any], q: Points, *, refined: bool = True) -> np.ndarray:
+    """Seconds of one entry's kernel in the collector's setting: q has batch, heads, kv, head_dim (both 1 for MLA) and
+    length (cached tokens, the new one among them, or tokens of a prompt)."""
+    phase, kind = _parts(entry)
+    m = machine(entry["device"])
+    plain = phase.seconds(phase.work(q, kind, m), slice(None), entry["constants"], _peak(m, phase, kind), m)
+    if not refined:
+        return plain
+    return plain * np.exp(basis(q, kind, phase is decode) @ (np.array(entry["refined"]["permille"]) / 1e3))
+
+
+def _peak(m: Machine, phase: ModuleType, kind: Kind) -> float:
+    """Decoding on an FP8 cache multiplies in FP8; prompts come in 16 bits."""
+    return m.peaks["fp8" if phase is decode and kind.element == 1.0 else "bf16"]
+
+
+def _fit(head: dict[str, Any], q: Points, m: Machine, hold: np.ndarray) -> dict[str, Any]:
+    phase, kind = _parts(head)
+    w, peak, measured = phase.work(q, kind, m), _peak(m, phase, kind), q["seconds"]
+    if phase is decode:
+        moved, priors = w.cached + w.io, decode.priors(kind)
     else:
-        flop = b * h * length * (2.0 * 320.0 * length / 2.0 if prefill else 2.0 * 1088.0)
-        moved = b * length * 576.0 * e + b * h * (640.0 * length if prefill else 1088.0) * 2.0
-    peak, measured = m.peaks["bf16"], q["seconds"]
-    fast = measured <= robust.FASTER * np.maximum(moved / m.bandwidth, flop / peak)
-    parts = robust.split(np.ones(len(measured), bool), fast, hold)
-    if not parts.enough(20, 5):
+        moved, priors = w.queries + w.keys, prefill.PRIORS
+    fastest = np.maximum(moved / m.bandwidth, phase.flop(q, kind) / m.peaks["fp8" if kind.element == 1.0 else "bf16"])
+    parts = robust.split(np.ones(len(measured), bool), measured <= robust.FASTER * fastest, hold)
+    if not parts.enough(*LEAST):
         return robust.report(head, parts, None, {})
 
-    def model(c: Mapping[str, float], at: np.ndarray) -> np.ndarray:
-        base = attention_seconds(moved[at], flop[at], (b * kv)[at], length[at], peak, m.bandwidth, c)
-        return base + c.get("serial", 0.0) * length[at]
+    def model(c: Mapping[str, float], at: Any) -> np.ndarray:
+        return phase.seconds(w, at, c, peak, m)
 
-    found = robust.solve(model, PREFILL if prefill else DECODE, measured, parts.train)
-    constants = robust.rounded(found.constants)
-    error = robust.errors(model(constants, np.arange(len(measured))), measured, parts)
-    return robust.report(head, parts, error, {"constants": constants})
+    constants = robust.rounded(robust.solve(model, priors, measured, parts.train).constants)
+    plain = model(constants, slice(None))
+    place = basis(q, kind, phase is decode)
+    values = robust.bend(np.log(measured[parts.train] / plain[parts.train]), place[parts.train])
+    permille = [round(1e3 * float(v)) for v in values]
+    curved = plain * np.exp(place @ (np.array(permille) / 1e3))
+    refined = robust.errors(curved, measured, parts) | {"permille": permille}
+    return robust.report(
+        head, parts, robust.errors(plain, measured, parts), {"constants": constants, "refined": refined}
+    )
 
 
-def _columns(table: Table, use: np.ndarray, phase: str) -> dict[str, Any]:
+def _columns(table: Table, use: np.ndarray, phase: str) -> Points:
     rows = table.where(use)
     one = np.ones(int(use.sum()))
     return {
@@ -70,6 +96,27 @@ def _columns(table: Table, use: np.ndarray, phase: str) -> dict[str, Any]:
     }
 
 
+def dispatched(q: Points, engine: str, hopper: bool) -> dict[str, np.ndarray]:
+    """Masks of the kernels behind TensorRT-LLM's one name for decoding, by query heads a KV head."""
+    group = q["heads"] / q["kv"]
+    if engine != "trtllm":
+        return {"": np.ones(len(group), bool)}
+    grouped = (group <= XQA) & ((group > 1.0) | (not hopper))
+    return {"xqa" if hopper else "trtllm_gen": grouped, "mmha": ~grouped}
+
+
+def _gqa(table: Table, use: np.ndarray, phase: str) -> Iterator[tuple[str, Points, np.ndarray]]:
+    """(kernel, points, held out) of the kernel with most rows, or of those that TensorRT-LLM chooses from."""
+    source = table["kernel_source"].astype(str)
+    kinds = {s: int((use & (source == s)).sum()) for s in sorted(set(source))}
+    most = max(kinds, key=lambda s: kinds[s])
+    q = _columns(table, use & (source == most), phase)
+    kernels = dispatched(q, table.engine if phase == "generation" else "", table.device.startswith("h"))
+    for name, mask in kernels.items():
+        part = {n: v[mask] for n, v in q.items()}
+        yield name or most, part, held_out(part["heads"], part["kv"], part["head_dim"])
+
+
 def attention(device: str) -> Iterator[dict[str, Any]]:
     m = machine(device)
     for phase, suffix in (("generation", ""), ("context", "_prefill")):
@@ -80,20 +127,17 @@ def attention(device: str) -> Iterator[dict[str, Any]]:
                 same = form == "bfloat16"
                 if kind == "gqa":
                     same &= (table["window_size"] <= 0) & (table["num_key_value_heads"] > 0)
-                source = table["kernel_source"].astype(str)
                 for cache in sorted(set(table["kv_cache_dtype"][same].astype(str))):
                     use = same & (table["kv_cache_dtype"] == cache)
-                    kinds = {s: int((use & (source == s)).sum()) for s in sorted(set(source))}
                     if kind == "gqa":
-                        use &= source == max(kinds, key=lambda s: kinds[s])
-                    q = _columns(table, use, phase)
-                    hold = (
-                        held_out(q["heads"], q["kv"], q["head_dim"])
-                        if kind == "gqa"
-                        else held_out(q["heads"], q["batch"])
-                    )
-                    head = {
-                        "operation": kind + suffix, "device": device, "engine": table.engine,
-                        "version": table.version, "dtype": f"{cache} cache",
-                    }  # fmt: skip
-                    yield _fit(head, q, m, hold)
+                        found = _gqa(table, use, phase)
+                    else:
+                        q = _columns(table, use, phase)
+                        source = str(table["kernel_source"][use][0])
+                        found = iter([(source, q, held_out(q["heads"], q["batch"]))])
+                    for name, q, hold in found:
+                        head = {
+                            "operation": kind + suffix, "device": device, "engine": table.engine,
+                            "version": table.version, "kernel": name, "dtype": f"{cache} cache",
+                        }  # fmt: skip
+                        yield _fit(head, q, m, hold)

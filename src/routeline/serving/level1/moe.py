@@ -55,9 +55,8 @@ def kernels(device: str) -> Iterator[Kernel]:
 
 
 def resident(q: Points, weight: float, m: Machine) -> np.ndarray:
-    """Share of the touched weights that replays find in the L2 cache: all up to half of it, none beyond all of it."""
-    read_bytes = q["touched"] * 3.0 * q["hidden"] * q["inter"] * weight
-    return np.clip((m.cache - read_bytes) / (0.5 * m.cache), 0.0, 1.0)
+    """Share of the touched weights that replays find in the L2 cache."""
+    return m.resident(q["touched"] * 3.0 * q["hidden"] * q["inter"] * weight)
 
 
 def seconds(q: Points, at: Any, c: Mapping[str, float], weight: float, m: Machine, fmt: str) -> Any:

@@ -106,6 +106,26 @@ def hat(x: np.ndarray, knots: int) -> np.ndarray:
     return out
 
 
+def grid(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Basis of a surface, linear between the knots of two curves: (points, knots of left x knots of right)."""
+    return (left[:, :, None] * right[:, None, :]).reshape(len(left), -1)
+
+
+def bend(miss: np.ndarray, basis: np.ndarray, rounds: int = 30) -> np.ndarray:
+    """Values on `basis` that describe the logarithms `miss` under the loss and the ridge of `solve`."""
+    values = np.zeros(basis.shape[1])
+    pull = RIDGE**2 * len(miss) * np.eye(basis.shape[1])
+    for _ in range(rounds):
+        weight = 1.0 / np.sqrt(1.0 + ((miss - basis @ values) / SCALE) ** 2)
+        weighted = basis * weight[:, None]
+        found = np.linalg.solve(basis.T @ weighted + pull, weighted.T @ miss)
+        done = float(np.abs(found - values).max()) < 1e-4
+        values = found
+        if done:
+            break
+    return values
+
+
 class Split(NamedTuple):
     """A table's rows: which are fitted, held out, left out by a rule on shapes, and faster than their roofline."""
 

@@ -24,6 +24,9 @@ FORMATS: dict[str, tuple[float, float, str]] = {
 CACHE = {"h": 50e6, "b": 126e6, "g": 126e6}
 """L2 cache [B] by the first letter of a table's device: H100 and H200 (NVIDIA, Hopper architecture), B200 and kin
 (NVIDIA, Blackwell tuning guide)."""
+SMS = {"h": 132.0, "b": 148.0, "g": 152.0}
+"""Streaming multiprocessors by the first letter: H100 and H200 SXM (NVIDIA, Hopper architecture); B200 and B300, GB200
+and GB300 as their drivers report them."""
 
 
 class Table(NamedTuple):
@@ -43,18 +46,23 @@ class Table(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What a formula needs of a device: rates per format [FLOP/s], memory and link [B/s], L2 cache [B]."""
+    """What a formula needs of a device: rates per format [FLOP/s], memory and link [B/s], L2 cache [B], SMs."""
 
     peaks: dict[str, float]
     bandwidth: float
     link: float
     cache: float
+    sms: float
+
+    def resident(self, size: np.ndarray) -> np.ndarray:
+        """Share of `size` bytes that replays find in the L2 cache: all up to half of it, none beyond all of it."""
+        return np.clip((self.cache - size) / (0.5 * self.cache), 0.0, 1.0)
 
 
 def machine(device: str) -> Machine:
     found = load_device(DEVICES[device])
     peaks = {name: float(rate) for name, rate in found.peaks.items()}
-    return Machine(peaks, float(found.bandwidth), float(found.link or 1.0), CACHE[device[0]])
+    return Machine(peaks, float(found.bandwidth), float(found.link or 1.0), CACHE[device[0]], SMS[device[0]])
 
 
 def version_order(text: str) -> tuple[int, ...]:
