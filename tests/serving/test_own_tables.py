@@ -1,0 +1,128 @@
+"""Tables as people bring them: own columns kept, spellings read, what cannot be read said."""
+
+from __future__ import annotations
+
+import pytest
+
+from routeline.errors import RoutelineError
+from routeline.serving import rows
+from routeline.serving.predict import OUT, predict, predict_file, read_rows, remarks
+
+ROW = {"model": "Llama-3.1-70B", "device": "H100 SXM", "devices": 4, "engine": "vllm", "weights": "fp8", "tp": 4,
+       "input_len": 1024, "output_len": 1024, "concurrency": 64}  # fmt: skip
+
+ASK = {"model": "Llama-3.1-70B", "weights": "bf16", "tp": 2, "devices": 2, "concurrency": 1}
+
+
+def one(**change):
+    return {k: v[0] for k, v in predict([ROW | change]).items()}
+
+
+class TestOwnColumns:
+    def test_a_column_named_as_an_output_is_kept_under_another_name(self):
+        row = one(note="mine", tpot_ms="17", colour="blue")
+        assert (row["input_note"], row["input_tpot_ms"], row["colour"]) == ("mine", "17", "blue")
+        assert row["note"] != "mine"
+        assert row["tpot_ms"] == pytest.approx(one()["tpot_ms"])
+
+    def test_a_kept_column_takes_no_other_columns_name(self):
+        row = one(note="a", input_note="b")
+        assert (row["input_note"], row["input_input_note"]) == ("b", "a")
+
+    def test_an_answer_can_be_asked_again_and_loses_nothing(self):
+        again = predict(predict([ROW]))
+        assert {f"input_{name}" for name in OUT} <= set(again)
+        assert again["tpot_ms"] == pytest.approx(again["input_tpot_ms"])
+
+    def test_it_is_said_once(self):
+        assert remarks({"note": [], "model": []}) == [
+            "note of your columns are names of outputs; yours are kept as input_note"
+        ]
+        assert remarks(ROW) == []
+
+    def test_the_file_that_is_read_is_never_written(self, tmp_path):
+        path = tmp_path / "s.csv"
+        path.write_text("model,device,input_len,output_len\nLlama-3.1-8B,H200,100,100\n")
+        before = path.read_text()
+        (tmp_path / "link.csv").symlink_to(path)
+        for out in ("s.csv", "link.csv", "../" + tmp_path.name + "/s.csv"):
+            with pytest.raises(RoutelineError, match="would be overwritten"):
+                predict_file(str(path), str(tmp_path / out))
+        assert path.read_text() == before
+
+
+class TestSpellings:
+    @pytest.mark.parametrize(
+        ("name", "text", "value"),
+        [("input_len", "1k", 1024), ("output_len", "4K", 4096), ("input_len", "1,024", 1024),
+         ("concurrency", "1k", 1024),         ("input_len", "1.5k", 1536), ("input_len", "128 Ki", 131072),
+         ("tp", "TP8", 8), ("tp", "tp=8", 8),
+         ("ep", "EP 16", 16), ("pp", "pp-2", 2), ("attention_dp", "DP8", 8), ("devices", "8x", 8),
+         ("devices", "8 GPUs", 8), ("prefix_hit", "50%", 0.5), ("input_len", "1e3", 1000),
+         ("input_len", "1_024", 1024)],
+    )  # fmt: skip
+    def test_numbers(self, name, text, value):
+        assert rows.typed(text, name) == value
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("input_len", "1,5"), ("memory_utilisation", "0,9"), ("tp", "ep=8"), ("memory_utilisation", "1k"),
+         ("tp", "4k"), ("input_len", "many"), ("input_len", "k"), ("input_len", "10,24"), ("input_len", "1k k"),
+         ("tp", "")],
+    )  # fmt: skip
+    def test_what_is_no_number_is_refused(self, name, text):
+        with pytest.raises(RoutelineError, match="not a number"):
+            rows.typed(text, name)
+
+    def test_a_width_is_a_whole_number(self):
+        assert "whole" in one(tp=2.5)["reason"]
+
+    def test_column_names_match_without_case_spaces_and_dashes(self):
+        typed = {"Model": "model", "DEVICE": "device", "Input Len": "input_len", "output-len": "output_len"}
+        again = {old: ROW[new] for old, new in typed.items()} | {k: ROW[k] for k in ROW if k not in typed.values()}
+        answer = predict([again | {"My Colour": "blue"}])
+        assert answer["tpot_ms"][0] == pytest.approx(one()["tpot_ms"])
+        assert answer["My Colour"] == ["blue"]
+        assert "input_len" in answer
+
+    def test_two_columns_of_one_name_are_refused_unless_one_is_exact(self):
+        with pytest.raises(RoutelineError, match="both input_len"):
+            predict([{k: v for k, v in ROW.items() if k != "input_len"} | {"Input Len": 1, "input-len": 2}])
+        assert one(**{"Input Len": 7})["Input Len"] == 7
+
+    @pytest.mark.parametrize(
+        ("absent", "typed"),
+        [("device", "GPU"), ("input_len", "ISL"), ("input_len", "Input"), ("output_len", "OSL"),
+         ("output_len", "Output"), ("device", "Accelerator")],
+    )  # fmt: skip
+    def test_a_missing_column_names_what_looks_like_it(self, absent, typed):
+        table = {typed if k == absent else k: [v] for k, v in ROW.items()}
+        with pytest.raises(RoutelineError, match=f"missing column {absent} .rename '{typed}' to {absent}"):
+            predict(table)
+
+    @pytest.mark.parametrize(
+        ("absent", "typed"),
+        [("devices", "GPUs"), ("devices", "num_gpus"), ("engine", "framework"), ("weights", "precision"),
+         ("weights", "Quantization"), ("concurrency", "conc"), ("concurrency", "batch")],
+    )  # fmt: skip
+    def test_an_optional_column_under_another_name_is_pointed_out(self, absent, typed):
+        table = {typed if k == absent else k: [v] for k, v in ROW.items()}
+        assert f"rename {typed!r} to {absent}" in remarks(table)[0]
+        assert remarks(table | {absent: [ROW[absent]]}) == []
+
+    @pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+    def test_the_header_tells_what_separates(self, tmp_path, mark):
+        path = tmp_path / "s.csv"
+        path.write_text("\n\n" + mark.join(ROW) + "\n" + mark.join(str(v) for v in ROW.values()) + "\n")
+        assert predict_file(str(path))["tpot_ms"][0] == pytest.approx(one()["tpot_ms"])
+
+    def test_cells_that_would_be_lost_are_refused(self, tmp_path):
+        path = tmp_path / "s.csv"
+        path.write_text("model,input_len,output_len\nx,1,024,5\n")
+        with pytest.raises(RoutelineError, match=r"row 1 .* has 4 cells for 3 columns; quote"):
+            read_rows(str(path))
+        path.write_text("model,a,a\nx,1,2\n")
+        with pytest.raises(RoutelineError, match="two columns named 'a'"):
+            read_rows(str(path))
+        path.write_text("model,\nx,mine\n")
+        assert read_rows(str(path)) == {"model": ["x"], "column_2": ["mine"]}
