@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routeline.errors import RoutelineError
-from routeline.serving import rows
+from routeline.serving import layout, rows
 from routeline.serving.predict import OUT, predict, predict_file, read_rows, remarks
 
 ROW = {"model": "Llama-3.1-70B", "device": "H100 SXM", "devices": 4, "engine": "vllm", "weights": "fp8", "tp": 4,
@@ -126,3 +126,67 @@ class TestSpellings:
             read_rows(str(path))
         path.write_text("model,\nx,mine\n")
         assert read_rows(str(path)) == {"model": ["x"], "column_2": ["mine"]}
+
+
+class TestSaid:
+    def test_past_the_models_limit_is_answered_with_a_note(self):
+        long = one(input_len=131072, output_len=1, concurrency=1)
+        assert "past the model's limit of 131,072 tokens: extended context" in long["note"]
+        assert long["tpot_ms"] > 0
+        assert "limit" not in one(input_len=131071, output_len=1, concurrency=1)["note"]
+
+    @pytest.mark.parametrize("change", [{"weights": "fp7"}, {"cache": "fp3"}, {"routing": "odd"}])
+    def test_a_format_that_is_not_known_falls_back_with_a_wider_interval(self, change):
+        plain = one(weights="native") if "weights" in change else one()
+        row = one(**change)
+        assert (plain["tier"], row["tier"]) == ("calibrated", "fallback")
+        assert row["tpot_ms"] == pytest.approx(plain["tpot_ms"])
+        assert row["high"] / row["low"] > 1.1 * plain["high"] / plain["low"]
+        assert next(iter(change.values())) in row["note"]
+
+    def test_tp_that_does_not_divide_the_heads_is_refused_as_engines_do(self):
+        change = {"model": "DeepSeek-V3", "device": "B200", "tp": 3, "devices": 3}
+        for engine in ("vllm", "sglang", "trtllm", "", "something-new"):
+            assert one(**change, engine=engine)["reason"] == "row 1: tp 3 does not divide 128 heads; use 2 or 4"
+        for engine in layout.UNEVEN:
+            assert "divide" not in one(**change, engine=engine)["reason"], engine
+
+    def test_kv_heads_need_not_divide(self):
+        assert one(model="Qwen2.5-72B", tp=16, devices=16, device="GB200 NVL72")["reason"] == ""
+
+    def test_a_wide_total_of_sglang_is_answered_with_a_wider_interval(self):
+        change = {"model": "DeepSeek-V3", "device": "GB200 NVL72", "tp": 72, "devices": 72}
+        row = one(**change, engine="sglang")
+        assert row["tier"] == "fallback"
+        assert "tp 72 does not divide 128 heads" in row["note"]
+        assert "tp 72 does not divide" in one(**change, engine="vllm")["reason"]
+
+
+class TestMemory:
+    """Llama-3.1-70B in bf16 on two H100 takes 70.6 GB a device; 0.98 holds longer sequences than 0.9."""
+
+    def tight(self):
+        for length in (1024, 8192, 16384, 24576, 32768):
+            ask = ASK | {"input_len": length, "device": "H100 SXM"}
+            if not one(**ask, memory_utilisation=0.9)["fits"] and one(**ask, memory_utilisation=0.98)["fits"]:
+                return ask
+        raise AssertionError("no such row")
+
+    def test_a_blank_is_the_default_where_that_holds_a_sequence(self):
+        for engine in layout.POOLED:
+            blank, typed = one(engine=engine), one(engine=engine, memory_utilisation=layout.UTILISATION)
+            assert [blank[k] for k in OUT] == [typed[k] for k in OUT]
+
+    def test_a_blank_that_is_raised_says_so_and_equals_what_it_is_raised_to(self):
+        ask = self.tight()
+        blank, typed = one(**ask), one(**ask, memory_utilisation=layout.FULL)
+        assert "memory_utilisation 0.98: the default holds no sequence" in blank["note"]
+        assert [blank[k] for k in OUT if k != "note"] == [typed[k] for k in OUT if k != "note"]
+        assert blank["max_concurrency"] >= 1
+
+    def test_a_refusal_states_the_share_it_was_refused_at(self):
+        ask = ASK | {"tp": 1, "devices": 1}
+        assert "even at memory_utilisation 0.98;" in one(**ask)["reason"]
+        assert ", at memory_utilisation 0.9;" in one(**ask, memory_utilisation=0.9)["reason"]
+        limit = [one(**ask, **more)["reason"].split(" GB")[0] for more in ({}, {"memory_utilisation": 0.98})]
+        assert limit[0] == limit[1]

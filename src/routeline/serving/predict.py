@@ -234,7 +234,7 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, np.ndarray]]:
         if gen not in ("hopper", "blackwell"):
             why.append(f"device class {gen}: no kernel tables, published fractions of peak")
             wide = wide * data["generations"].get(gen, {}).get("wide", data["wide"]["generation"])
-        out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
+        out.append(("fallback" if why or unread > 1.0 else "calibrated", "; ".join(why), wide))
     return out
 
 
@@ -264,11 +264,17 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
         out["tier"][i] = tier
         if not out["fits"][i]:
             have, need = pre.room.have[j] / 1e9, pre.room.need[j] / 1e9
+            share = f"{'even ' if pre.room.raised[j] else ''}at memory_utilisation {pre.room.share[j]:g}"
             out["reason"][i] = (
                 f"row {i + 1}: does not fit: weights and one sequence need more than {have:.1f} GB a device "
-                f"(weights {need:.1f} GB); use more devices or a narrower format"
+                f"(weights {need:.1f} GB), {share}; use more devices or a narrower format"
             )
             continue
+        if pre.room.raised[j]:
+            p.notes[i].append(f"memory_utilisation {pre.room.share[j]:g}: the default holds no sequence")
+        limit = p.models[j].context_limit
+        if limit and n["input_len"][j] + n["output_len"][j] > limit:
+            p.notes[i].append(f"past the model's limit of {limit:,.0f} tokens: extended context")
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
         w, f = wide * width[j] * p.wide[j]
