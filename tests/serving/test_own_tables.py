@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
 from routeline.errors import RoutelineError
-from routeline.serving import layout, rows
+from routeline.serving import layout, personal, rows
 from routeline.serving.predict import OUT, predict, predict_file, read_rows, remarks
 
 ROW = {"model": "Llama-3.1-70B", "device": "H100 SXM", "devices": 4, "engine": "vllm", "weights": "fp8", "tp": 4,
@@ -190,3 +193,57 @@ class TestMemory:
         assert ", at memory_utilisation 0.9;" in one(**ask, memory_utilisation=0.9)["reason"]
         limit = [one(**ask, **more)["reason"].split(" GB")[0] for more in ({}, {"memory_utilisation": 0.98})]
         assert limit[0] == limit[1]
+
+
+class TestCalibrate:
+    def table(self, count=4, factor=1.3):
+        asked = [ROW | {"concurrency": 8 * 2**i} for i in range(count)]
+        return [r | {"measured_tpot_ms": v * factor} for r, v in zip(asked, predict(asked)["tpot_ms"], strict=True)]
+
+    def test_an_unreadable_cell_is_named_and_the_other_rows_are_used(self):
+        table = self.table()
+        table[1]["measured_tpot_ms"], table[2]["measured_tpot_ms"] = "zz", -1
+        table[3]["measured_tpot_ms"] = "1,024.5"
+        learned = personal.learn([*table, ROW | {"measured_tpot_ms": ""}])
+        assert learned["rows"] == 2
+        assert learned["skipped"] == [
+            "row 2: measured_tpot_ms 'zz' is not a positive number: not used",
+            "row 3: measured_tpot_ms '-1' is not a positive number: not used",
+        ]
+        with pytest.raises(RoutelineError, match="row 1: measured_tpot_ms 'zz'"):
+            personal.learn([ROW | {"measured_tpot_ms": "zz"}])
+
+    def test_rows_that_are_refused_are_named(self):
+        learned = personal.learn([*self.table(), ROW | {"tp": 3, "devices": 3, "measured_tpot_ms": 5}])
+        assert learned["rows"] == 4
+        assert learned["skipped"] == ["row 5: tp 3 does not divide 64 heads; use 2 or 4"]
+
+    def test_the_error_before_is_the_predictions_and_after_is_the_corrected_ones(self):
+        table = self.table(factor=1.3)
+        for row, factor in zip(table, (1.0, 1.1, 0.95, 1.02), strict=True):
+            row["measured_tpot_ms"] *= factor
+        learned = personal.learn(table)
+        seen = np.array([r["measured_tpot_ms"] for r in table])
+        for name, calibration in (("before", None), ("after", learned)):
+            made = np.array(predict(table, calibration=calibration)["tpot_ms"])
+            assert learned["errors"]["tpot"][name] == pytest.approx(np.mean(np.abs(made / seen - 1)), rel=1e-9)
+        assert learned["errors"]["tpot"]["after"] < learned["errors"]["tpot"]["before"]
+
+    def test_leaving_out_is_learning_from_the_others(self):
+        table = self.table()
+        for row, factor in zip(table, (1.0, 1.1, 0.9, 1.05), strict=True):
+            row["measured_tpot_ms"] *= factor
+        table[3]["device"] = "H200"
+        off = []
+        for i, row in enumerate(table):
+            others = personal.learn(table[:i] + table[i + 1 :])
+            made = predict([row], calibration=others)["tpot_ms"][0]
+            off.append(abs(made / row["measured_tpot_ms"] - 1))
+        assert personal.learn(table)["errors"]["tpot"]["left_out"] == pytest.approx(np.mean(off), rel=1e-6)
+        assert personal.learn(table[:2])["errors"]["tpot"]["left_out"] is None
+
+    def test_the_shrinkage_is_what_the_corrections_leave_of_the_measured_offset(self):
+        learned = personal.learn(self.table(factor=1.3))
+        applied = sum(mean for mean, _ in learned["offsets"]["tpot"].values())
+        assert learned["errors"]["tpot"]["shrunk"] == pytest.approx(1 - applied / math.log(1.3), rel=1e-6)
+        assert personal.learn(self.table(1))["errors"]["tpot"]["shrunk"] > learned["errors"]["tpot"]["shrunk"]
