@@ -43,6 +43,7 @@ def sensitivity(model: str | Model, devices: str | Cluster, **options: Any) -> A
 def predict(rows: str | Mapping[str, Any], *, out: str | None = None, calibration: Any = None) -> dict[str, list[Any]]:
     """Deployments -> time per output token, time to first token, throughput; rows: a CSV path or columns by name.
 
+    A column of yours that is named as an output comes back as input_NAME.
     calibration: a file of `routeline calibrate --from`, or what it holds.
 
     Raises:

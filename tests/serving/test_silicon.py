@@ -45,6 +45,12 @@ def test_every_clean_row_is_answered(rows):
     assert all(v is not None and np.isfinite(v) for v in answer["tpot_ms"])
 
 
+def test_no_measured_row_is_refused_for_its_layout(rows):
+    answer = predict.predict(rows[0].columns)
+    refused = [r for r in answer["reason"] if r and "does not fit" not in r]
+    assert refused == []
+
+
 @pytest.fixture(scope="module")
 def folds(rows):
     data, clean = rows

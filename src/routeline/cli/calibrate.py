@@ -16,27 +16,39 @@ from ._show import console, emit, table
     "-o", "--out", metavar="FILE", default="calibration.json", show_default=True, help="Where corrections go."
 )
 @click.option("--level", type=click.Choice(["kernels", "serving", "all"]), default="all", show_default=True)
-@click.option("--folder", metavar="FOLDER", help="Write refitted constants here instead of into the package.")
+@click.option("--folder", metavar="FOLDER", help="Write refitted constants here instead of over the package's.")
 @click.option("--show", is_flag=True, help="Print the shipped serving constants.")
 @json_option
 def calibrate(source: str | None, out: str, level: str, folder: str | None, show: bool, as_json: bool) -> None:
-    """Refit kernel and serving constants from aiconfigurator-core, or turn your own rows into corrections (--from).
+    """Turn your own rows into corrections (--from), or refit kernel and serving constants from aiconfigurator-core.
 
-    Corrections are used by `routeline predict --calibration FILE`; they shrink towards the shipped constants.
+    Corrections are used by `routeline predict --calibration FILE`; they shrink towards the shipped constants, and what
+    they do to your rows is printed. An unreadable measured cell is named and the other rows are used.
+
+    Without --from and --show the constants are fitted anew and WRITTEN OVER THOSE OF THE INSTALLED PACKAGE: every later
+    prediction uses them. Give --folder to write them elsewhere.
     """
     if show:
         _show(as_json)
         return
     if source is not None:
         from ..serving import personal
-        from ..serving.predict import read_rows
+        from ..serving.predict import keep, misnamed, read_rows
 
-        learned = personal.learn(read_rows(source))
+        keep(source, out)
+        given = read_rows(source)
+        learned = personal.learn(given)
         personal.save(out, learned)
+        for line in (*misnamed(given), *learned["skipped"][:20]):
+            click.echo(f"routeline: {line}", err=True)
+        if len(learned["skipped"]) > 20:
+            click.echo(f"routeline: ... and {len(learned['skipped']) - 20} more not used", err=True)
         if as_json:
             emit(learned)
         else:
             click.echo(f"{learned['rows']} measured rows; corrections written to {out}")
+            for line in personal.summary(learned):
+                click.echo(line)
         return
     from pathlib import Path
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from ..errors import RoutelineError
 from . import constants, fit, validate
 from .silicon import VERSION
 
@@ -27,9 +29,15 @@ def serving(folder: Path | None = None) -> dict[str, Any]:
 
 
 def run(level: str = "all", folder: Path | None = None) -> dict[str, Any]:
-    """Fit the levels asked for ('kernels', 'serving' or 'all') and write their files."""
+    """Fit the levels asked for ('kernels', 'serving' or 'all') and write their files.
+
+    Raises:
+        RoutelineError: no folder given, and the shipped constants cannot be written over.
+    """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
+    elif not os.access(constants.FOLDER, os.W_OK):
+        raise RoutelineError(f"{constants.FOLDER} of the installed package is not writable; give --folder FOLDER")
     out: dict[str, Any] = {"schema_version": 1}
     if level in ("kernels", "all"):
         from . import kernels

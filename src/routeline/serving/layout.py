@@ -30,6 +30,14 @@ FULL = 0.98
 """Share of the memory that may be used where nobody limits it [-]; guess."""
 BY_LAYERS = (*GGUF, "mlx", "exllama", "transformers", "ktransformers")
 """Engines that give each device some of the layers, not some of each matrix; published: their defaults."""
+UNEVEN = (*BY_LAYERS, "deepspeed", "optimum-habana")
+"""Engines that may cut attention heads unevenly, or not at all; published: DeepSpeed's automatic tensor parallelism
+(DeepSpeed pull request 4011). The others refuse a tp that does not divide the query heads, and replicate KV heads."""
+TOTAL = ("sglang", "trtllm")
+"""Engines whose tp counts the ranks of data-parallel attention, too; published: their arguments. A tp wider than a NODE
+that divides no heads is such a count, as the measured rows of wide experts have it."""
+NODE = 8.0
+"""Devices of a usual node [-]."""
 
 STATIC = ("llama.cpp", "mlx", "exllama", "transformers", "deepspeed", "optimum-habana")
 """Engines whose published rows are one batch: all its prompts, then all its tokens; published: llama-batched-bench,
@@ -52,17 +60,21 @@ CHUNKS = ((35e9, 2048.0), (60e9, 4096.0))
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """Per row: most sequences at once over all devices [-]; bytes a device needs for weights and bytes it has [B]."""
+    """Per row: most sequences at once over all devices [-]; bytes a device needs for weights and bytes it has [B];
+    share of its memory that this allows [-]; whether that is more than the engine's default, for want of room."""
 
     most: np.ndarray
     need: np.ndarray
     have: np.ndarray
+    share: np.ndarray
+    raised: np.ndarray
 
 
 def layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
     """Widths and replicas per row; blanks are chosen: replicas and pp 1, tp all devices left that divide the heads.
 
-    Engines of BY_LAYERS split layers instead: tp that is blank, or asked for over PCIe, becomes pp.
+    Engines of BY_LAYERS split layers instead: tp that is blank, or asked for over PCIe, becomes pp. Rows whose tp an
+    engine refuses get a reason.
     """
     n = p.numbers
     size = len(p.index)
@@ -79,6 +91,13 @@ def layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
             tp[i] = max(options, default=1)
             if dev[i] > 1:
                 p.notes[where].append(f"layout chosen: tp={int(tp[i])}")
+        if heads % tp[i] and p.engine[i] not in UNEVEN:
+            said = f"tp {tp[i]:g} does not divide {heads:g} heads"
+            if moe and tp[i] > NODE and p.engine[i] in TOTAL:
+                p.notes[where].append(f"{said}: taken as stated, though attention must run data-parallel")
+                p.wide[i] *= rows.UNKNOWN
+            else:
+                p.reasons[where] = f"row {where + 1}: {said}; {_dividing(heads, tp[i])}"
         if not rep[i]:
             rep[i] = max((dev[i] or 0.0) / (tp[i] * dp[i] * pp[i]), 1.0)
         if rep[i] != np.floor(rep[i]):
@@ -86,7 +105,7 @@ def layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
         group = tp[i] * dp[i]
         if not ep[i]:
             ep[i] = group if moe and dp[i] > 1 else 1.0
-        if moe and (ep[i] > group or group % ep[i]):
+        if moe and (ep[i] > group or group % ep[i]) and not p.reasons[where]:
             p.reasons[where] = f"row {where + 1}: ep={int(ep[i])} must divide tp*attention_dp = {int(group)}"
         if not moe:
             ep[i] = 1.0
@@ -99,6 +118,13 @@ def layouts(p: rows.Parsed) -> tuple[Widths, np.ndarray]:
             else:
                 p.notes[where].append(f"{int(used)} of {int(dev[i])} devices are used")
     return Widths(tp=tp, dp=dp, ep=np.minimum(ep, tp * dp), pp=pp), rep
+
+
+def _dividing(heads: float, tp: float) -> str:
+    """The nearest widths that divide the heads."""
+    divisors = [d for d in range(1, int(heads) + 1) if heads % d == 0]
+    around = [max((d for d in divisors if d < tp), default=0), min((d for d in divisors if d > tp), default=0)]
+    return "use " + " or ".join(str(d) for d in around if d)
 
 
 def _by_layers(p: rows.Parsed, i: int, tp: np.ndarray, pp: np.ndarray, replicas: float, devices: float) -> None:
@@ -131,11 +157,12 @@ def defaults(p: rows.Parsed) -> tuple[np.ndarray, np.ndarray]:
 def memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> Room:
     """Room of every row. index: (row indices, model, device) of each pair.
 
-    A blank memory_utilisation is the engine's default, or more where one sequence needs it: such an engine is started
-    with what works.
+    A blank memory_utilisation is the engine's default, or FULL where one sequence needs more: such an engine is started
+    with what works, and `raised` says so. Engines that are not POOLED keep half the reserve at need.
     """
     size = len(p.index)
-    most, need, have = np.zeros(size), np.zeros(size), np.zeros(size)
+    most, need, have, used = (np.zeros(size) for _ in range(4))
+    raised = np.zeros(size, bool)
     asked = p.numbers["memory_utilisation"]
     pooled, growing = (np.array([e in kind for e in p.engine], bool) for kind in (POOLED, GROWING))
     for ix, model, dev in index:
@@ -147,14 +174,16 @@ def memory(p: rows.Parsed, index: Any, w: Widths, replicas: np.ndarray) -> Room:
         cache = cache_per_device(counted, layout, Workload(context=context)) * p.element[ix] / 2.0
         total = dev.memory("usable")
         share = np.where(np.isnan(asked[ix]), np.where(pooled[ix], UTILISATION, FULL), asked[ix])
-        capacity = total * share - min(RESERVE, SMALL * total)
-        tight = np.isnan(asked[ix]) & (weights + cache > capacity)
-        capacity = np.where(tight, total * FULL - min(RESERVE, SMALL * total) / 2.0, capacity)
+        reserve = min(RESERVE, SMALL * total)
+        tight = weights + cache > total * share - reserve
+        raised[ix] = tight & pooled[ix] & np.isnan(asked[ix])
+        used[ix] = np.where(raised[ix], FULL, share)
+        capacity = total * used[ix] - np.where(tight & ~pooled[ix], reserve / 2.0, reserve)
         need[ix], have[ix] = weights, capacity
         grows = growing[ix] & (base(generation(dev)) != generation(dev))
         held = np.where(grows, cache * (n["input_len"][ix] + n["output_len"][ix] / 2.0) / context, cache)
         most[ix] = np.floor(np.maximum(capacity - weights, 0.0) / np.maximum(held, 1.0)) * w.dp[ix] * replicas[ix]
-    return Room(most=most, need=need, have=have)
+    return Room(most=most, need=need, have=have, share=used, raised=raised)
 
 
 _COUNTED: dict[Any, Counted] = {}

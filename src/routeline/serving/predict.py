@@ -7,9 +7,11 @@ constants of the level above answer, the interval widens and `tier` and `note` s
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -157,6 +159,8 @@ def predict(
 ) -> dict[str, list[Any]]:
     """Predict every row. Returns the input columns and those of OUT, one entry per row.
 
+    An input column with a name of OUT comes back as input_NAME.
+
     Args:
         table: columns by name, a list of rows, or a DataFrame; see rows.REQUIRED and rows.NUMBERS.
         calibration: corrections from the user's own measurements (personal.learn).
@@ -184,14 +188,43 @@ def predict(
         else:
             out["reason"][i] = out["reason"][i] or ""
         out["note"][i] = "; ".join(p.notes[i])
-    return source | out
+    moved = renamed(source)
+    return {moved.get(k, k): v for k, v in source.items()} | out
+
+
+def renamed(table: Mapping[str, Any]) -> dict[str, str]:
+    """Columns of the user that have the name of an output -> the name under which they come back."""
+    out: dict[str, str] = {}
+    for name in table:
+        if name in OUT:
+            new = f"input_{name}"
+            while new in table or new in out.values():
+                new = f"input_{new}"
+            out[name] = new
+    return out
+
+
+def remarks(table: Mapping[str, Any]) -> list[str]:
+    """What to say about the columns once: those that come back under another name, those that look misnamed."""
+    out = []
+    if moved := renamed(table):
+        out.append(
+            f"{', '.join(moved)} of your columns are names of outputs; yours are kept as {', '.join(moved.values())}"
+        )
+    return out + misnamed(table)
+
+
+def misnamed(table: Mapping[str, Any]) -> list[str]:
+    """Columns that are not read and look as if they should be, in a sentence."""
+    told = ", ".join(f"{old!r} to {new}" for old, new in rows.near(table).items())
+    return [f"columns that are not read under their names: rename {told}"] if told else []
 
 
 def levels(p: rows.Parsed) -> list[tuple[str, str, np.ndarray]]:
     """(tier, what falls back, factors on the log-widths of the intervals of tpot and ttft) per usable row."""
     out = []
     data = constants.priors()
-    for eng, gen in zip(p.engine, p.generation, strict=True):
+    for eng, gen, unread in zip(p.engine, p.generation, p.wide, strict=True):
         why, wide = [], np.ones(2)
         if eng not in MEASURED_ENGINES:
             known = data["engines"].get(eng, {})
@@ -201,7 +234,7 @@ def levels(p: rows.Parsed) -> list[tuple[str, str, np.ndarray]]:
         if gen not in ("hopper", "blackwell"):
             why.append(f"device class {gen}: no kernel tables, published fractions of peak")
             wide = wide * data["generations"].get(gen, {}).get("wide", data["wide"]["generation"])
-        out.append(("calibrated" if not why else "fallback", "; ".join(why), wide))
+        out.append(("fallback" if why or unread > 1.0 else "calibrated", "; ".join(why), wide))
     return out
 
 
@@ -231,11 +264,17 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
         out["tier"][i] = tier
         if not out["fits"][i]:
             have, need = pre.room.have[j] / 1e9, pre.room.need[j] / 1e9
+            share = f"{'even ' if pre.room.raised[j] else ''}at memory_utilisation {pre.room.share[j]:g}"
             out["reason"][i] = (
                 f"row {i + 1}: does not fit: weights and one sequence need more than {have:.1f} GB a device "
-                f"(weights {need:.1f} GB); use more devices or a narrower format"
+                f"(weights {need:.1f} GB), {share}; use more devices or a narrower format"
             )
             continue
+        if pre.room.raised[j]:
+            p.notes[i].append(f"memory_utilisation {pre.room.share[j]:g}: the default holds no sequence")
+        limit = p.models[j].context_limit
+        if limit and n["input_len"][j] + n["output_len"][j] > limit:
+            p.notes[i].append(f"past the model's limit of {limit:,.0f} tokens: extended context")
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
         w, f = wide * width[j] * p.wide[j]
@@ -249,48 +288,79 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
 
 
 def read_rows(path: str) -> dict[str, list[str]]:
-    """A CSV file as columns of text.
+    """A CSV file as columns of text; the header tells whether commas, semicolons, tabs or bars separate.
 
     Raises:
-        RoutelineError: unreadable, empty, or not CSV text.
+        RoutelineError: unreadable, empty, or not CSV text; a column named twice; a row with more cells than columns.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as f:
-            reader = csv.reader(f)
-            header = next(reader, None)
-            body = [r for r in reader if any(c.strip() for c in r)]
+            text = f.read()
+        head = next((line for line in text.splitlines() if line.strip()), "")
+        found = [
+            r for r in csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(head)) if any(map(str.strip, r))
+        ]
     except OSError as error:
         raise RoutelineError(f"{path} cannot be read: {error.strerror or error}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise RoutelineError(f"{path} is not CSV text ({error}); save it as comma-separated UTF-8") from None
-    if not header or not body:
+    header, body = found[:1], found[1:]
+    if not body:
         raise RoutelineError(
             f"{path} holds no rows; the first line names the columns, each further line is a deployment"
         )
-    names = [h.strip() for h in header]
-    return {name: [r[i] if i < len(r) else "" for r in body] for i, name in enumerate(names) if name}
+    names = [h.strip() for h in header[0]]
+    if twice := [n for i, n in enumerate(names) if n and n in names[:i]]:
+        raise RoutelineError(f"{path} has two columns named {twice[0]!r}; rename one")
+    for i, r in enumerate(body):
+        if any(c.strip() for c in r[len(names) :]):
+            raise RoutelineError(
+                f"row {i + 1} of {path} has {len(r)} cells for {len(names)} columns; quote a cell that holds a comma"
+            )
+    columns = [[r[i] if i < len(r) else "" for r in body] for i in range(len(names))]
+    return {n or f"column_{i + 1}": c for i, (n, c) in enumerate(zip(names, columns, strict=True)) if n or any(c)}
+
+
+def _delimiter(head: str) -> str:
+    """The separator that finds the most columns of the schema in a header; a comma where none does better."""
+    known = rows.KNOWN.union(*(others.split() for others in rows.NEAR.values()))
+    return max(",;\t|", key=lambda d: sum(rows.fold(name.strip(' "')) in known for name in head.split(d)))
 
 
 def predict_file(path: str, out: str | None = None, calibration: str | None = None) -> dict[str, list[Any]]:
     """Predict a CSV file and, with `out`, write it with the added columns. Returns the columns."""
     from .personal import load
 
+    keep(path, out)
     answer = predict(read_rows(path), calibration=load(calibration) if calibration else None)
     if out is not None:
         write_rows(out, answer)
     return answer
 
 
-def write_rows(path: str, table: Mapping[str, list[Any]]) -> None:
-    """Write columns as CSV; floats with six significant digits, None as blank."""
+def keep(path: str | None, out: str | None) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        RoutelineError: `out` is the file `path`.
+    """
+    if path and out and os.path.exists(path) and os.path.exists(out) and os.path.samefile(path, out):
+        raise RoutelineError(f"{out} is read and would be overwritten; write to another file")
+
+
+def write_rows(path: str | TextIO, table: Mapping[str, list[Any]]) -> None:
+    """Write columns as CSV to a file or stream; floats with six significant digits, None as blank."""
 
     def cell(v: Any) -> str:
         return "" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v)
 
+    if not isinstance(path, str):
+        writer = csv.writer(path, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows([cell(v) for v in row] for row in zip(*table.values(), strict=True))
+        return
     try:
         with open(path, "w", encoding="utf-8", newline="") as f:
-            writer = csv.writer(f)
-            writer.writerow(table)
-            writer.writerows([cell(v) for v in row] for row in zip(*table.values(), strict=True))
+            write_rows(f, table)
     except OSError as error:
         raise RoutelineError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -33,6 +33,31 @@ FITTED = Routing("fitted")
 """Touched experts of real routers, as fitted; what a blank routing means."""
 ROUTINGS = {"": FITTED, "real": FITTED, "fitted": FITTED, "trained": FITTED, "measured": FITTED, "natural": FITTED,
             "random": Routing("uniform")}  # fmt: skip
+MEASURED = ("measured_tpot_ms", "measured_ttft_ms")
+KNOWN = frozenset((*TEXTS, *NUMBERS, *MEASURED))
+"""Columns that are read; their names match without case, spaces and dashes count as underscores."""
+NEAR = {
+    "model": "model_name model_id llm checkpoint",
+    "device": "gpu gpu_type gpu_name gpu_model accelerator hardware device_name chip",
+    "devices": "gpus num_gpus n_gpus ngpus gpu_count number_of_gpus num_devices n_devices device_count",
+    "engine": "framework backend runtime serving_engine inference_engine",
+    "weights": "precision quantization quantisation quant weight_format dtype weight_dtype",
+    "cache": "kv_cache kv_dtype kv_cache_dtype cache_dtype kv",
+    "input_len": "isl input input_tokens input_length prompt_len prompt_tokens prompt_length in_len",
+    "output_len": "osl output output_tokens output_length gen_len generated_tokens completion_tokens out_len",
+    "concurrency": "conc batch batch_size concurrent_requests users num_users",
+    "tp": "tp_size tensor_parallel tensor_parallel_size tensor_parallelism",
+    "pp": "pp_size pipeline_parallel pipeline_parallel_size",
+    "ep": "ep_size expert_parallel expert_parallel_size",
+    "attention_dp": "attn_dp dp_attention attention_data_parallel",
+    "memory_utilisation": "memory_utilization gpu_memory_utilization gpu_memory_utilisation mem_fraction_static",
+}
+"""Column -> names that other tools give it. They are not read: a message says what to rename."""
+COUNTED = ("input_len", "output_len", "concurrency", "max_batch")
+"""Columns that take 4k (k = 1024, as everywhere a number of tokens is typed)."""
+WIDTHS = {"tp": "tp|tensor", "pp": "pp|pipeline", "ep": "ep|expert", "attention_dp": "attention_dp|attn_dp|dp",
+          "replicas": "replicas?", "devices": "devices?|gpus?"}  # fmt: skip
+"""Whole-number columns and what may stand before the number (TP8, tp=8)."""
 UNKNOWN = 1.5
 """Widening of the interval for a word that was not understood (weights, cache, routing); guess."""
 BLANK = ("", "auto", "none", "nan", "null", "default")
@@ -74,15 +99,43 @@ def columns(rows: Any) -> dict[str, list[Any]]:
         table = {str(k): list(v) for k, v in _frame(rows).items()}
     else:
         raise RoutelineError("rows must be a table: columns by name, or a list of rows; none were given")
+    table = _canonical(table)
     missing = [c for c in REQUIRED if c not in table]
     if missing:
-        raise RoutelineError(f"missing column {', '.join(missing)}; a row needs at least {', '.join(REQUIRED)}")
+        hints = [f"{old!r} to {new}" for old, new in near(table).items()]
+        meant = f" (rename {', '.join(hints)})" if hints else ""
+        raise RoutelineError(f"missing column {', '.join(missing)}{meant}; a row needs at least {', '.join(REQUIRED)}")
     lengths = {len(v) for v in table.values()}
     if len(lengths) > 1:
         raise RoutelineError(
             f"columns differ in length ({', '.join(map(str, sorted(lengths)))}); give one entry per row"
         )
     return table
+
+
+def fold(name: str) -> str:
+    """A column's name without case, with underscores for spaces and dashes."""
+    return re.sub(r"[\s_-]+", "_", name.strip().lower())
+
+
+def _canonical(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns that are read, under their names; others as typed. A name typed exactly wins."""
+    out: dict[str, list[Any]] = {}
+    for typed, values in table.items():
+        name = fold(typed)
+        name = name if name in KNOWN and name not in table else typed
+        if name in out:
+            raise RoutelineError(f"two columns are both {name}; keep one of them")
+        out[name] = values
+    return out
+
+
+def near(table: Mapping[str, Any]) -> dict[str, str]:
+    """Columns that are not read and look like one that is absent: name as typed -> name to give it."""
+    held = {fold(typed) for typed in table}
+    meant = {other: name for name, others in NEAR.items() for other in others.split() if name not in held}
+    found = {typed: meant[fold(typed)] for typed in table if fold(typed) in meant}
+    return {typed: name for i, (typed, name) in enumerate(found.items()) if name not in list(found.values())[:i]}
 
 
 def _frame(rows: Any) -> Any:
@@ -106,10 +159,7 @@ def _number(value: Any, name: str, blank: float) -> float:
         text = _text(value)
         if not text:
             return blank
-        try:
-            number = float(text.replace(",", "").replace("%", "e-2"))
-        except ValueError:
-            raise RoutelineError(f"{name} {text!r} is not a number") from None
+        number = typed(text, name)
         if math.isnan(number):
             return blank
     low = 0.0 if name in ("prefix_hit", "draft_tokens", "accepted_tokens") else 1e-9
@@ -119,7 +169,34 @@ def _number(value: Any, name: str, blank: float) -> float:
         raise RoutelineError(f"{name} {number:g} is outside its range; give a positive number below 1e9")
     if name in ("prefix_hit", "memory_utilisation") and number > 1.0:
         raise RoutelineError(f"{name} {number:g} is above 1; give a fraction")
+    if name in WIDTHS and number != math.floor(number):
+        raise RoutelineError(f"{name} {number:g} is not a whole number")
     return number
+
+
+_DIGITS = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+(?![\d,])|[\d_]*)(?:\.\d*)?(?:e[+-]?\d+)?", re.I)
+
+
+def typed(text: str, name: str) -> float:
+    """The number in a cell: 1,024 and 90% everywhere, 4k where COUNTED, TP8 and tp=8 where WIDTHS.
+
+    Raises:
+        RoutelineError: anything else.
+    """
+    plain, scale = text, 1.0
+    if name in WIDTHS:
+        led = re.fullmatch(rf"(?:{WIDTHS[name]})\s*[=:_-]?\s*(\d+)|(\d+)\s*(?:x|gpus?|devices?)", text, re.I)
+        plain = (led[1] or led[2]) if led else text
+    elif name in COUNTED and (ended := re.fullmatch(r"(.*\d\.?)\s*([km])i?", text, re.I)):
+        plain, scale = ended[1], 1024.0 if ended[2] in "kK" else 1024.0**2
+    elif text.endswith("%"):
+        plain, scale = text[:-1].rstrip(), 0.01
+    try:
+        if not (_DIGITS.fullmatch(plain) or plain.lower() == "nan"):
+            raise ValueError
+        return float(plain.replace(",", "")) * scale
+    except ValueError:
+        raise RoutelineError(f"{name} {text!r} is not a number") from None
 
 
 def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
@@ -168,14 +245,15 @@ def parse(table: Mapping[str, Sequence[Any]]) -> Parsed:
             key = ("checkpoint", f"{named}|{fmt}|{eng}")
             if key not in cache:
                 cache[key] = checkpoint(model, fmt, eng)
-            element.append(_cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i]))
+            held, less = _cache(text["cache"], eng, fmt if fmt != "native" else _native(model), gen, notes[i])
+            element.append(held)
         except RoutelineError as error:
             reasons[i] = f"row {i + 1}: {error}"
             if len(element) > len(keep):
                 element.pop()
             continue
         keep.append(i)
-        wide.append(factor * more)
+        wide.append(factor * more * less)
         for k, v in row.items():
             numbers[k].append(v)
         for k, v in (("models", cache[key]), ("devices", dev), ("engine", eng), ("version", text["engine_version"]),
@@ -238,9 +316,10 @@ def _count_in_device(text: str, row: dict[str, float], notes: list[str]) -> None
         notes.append(f"{found} devices, from the device's name")
 
 
-def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> float:
+def _cache(text: str, eng: str, weights: str, gen: str, notes: list[str]) -> tuple[float, float]:
+    """(bytes of a cached element, widening)."""
     try:
-        return names.cache_bytes(text, eng, weights, gen)
+        return names.cache_bytes(text, eng, weights, gen), 1.0
     except RoutelineError:
-        notes.append(f"cache format {text!r} is not known: the engine's default is used")
-        return names.cache_bytes("", eng, weights, gen)
+        notes.append(f"cache format {text!r} is not known: the engine's default is used and the interval widened")
+        return names.cache_bytes("", eng, weights, gen), UNKNOWN
