@@ -58,6 +58,8 @@ class Step:
     tokens: Any = field(metadata={"unit": "tokens"})
     limits: Mapping[str, Any]
     """Seconds by what limits them: memory, compute, communication, overhead."""
+    bounds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Part -> seconds of its operations that memory and that compute limits, at the rates of the tier."""
 
     @property
     def rate(self) -> Any:
@@ -142,6 +144,7 @@ def step(
     touched = routing.experts_touched(routed, counted.experts, counted.top_k, tokens)
     devices = layout.devices
     parts: dict[str, PartTime] = {}
+    bounds: dict[str, dict[str, Any]] = {}
     limits: dict[str, Any] = {"memory": 0.0, "compute": 0.0, "communication": 0.0, "overhead": 0.0}
 
     def add(part: str, op: Operation, moved: Any, flop: Any, mean_bytes: Any, mean_flop: Any, fmt: str) -> None:
@@ -150,8 +153,11 @@ def step(
         busy = op.count * roofline(flop, moved, peak, band, e.sharpness)
         fixed = op.count * e.overhead.get(op.kind, 0.0)
         by_memory = moved / band >= flop / peak
-        limits["memory"] = limits["memory"] + choose(by_memory, busy, 0.0)
-        limits["compute"] = limits["compute"] + choose(by_memory, 0.0, busy)
+        split = {"memory": choose(by_memory, busy, 0.0), "compute": choose(by_memory, 0.0, busy)}
+        before = bounds.get(part, {})
+        bounds[part] = {name: before.get(name, 0.0) + seconds for name, seconds in split.items()}
+        for name, seconds in split.items():
+            limits[name] = limits[name] + seconds
         limits["overhead"] = limits["overhead"] + fixed
         old = parts.get(part, PartTime())
         parts[part] = PartTime(
@@ -210,7 +216,7 @@ def step(
             computed_in=rates_.computed_in, bandwidth=rates_.bandwidth, network=rates_.network,
             attention_format=attention_format,
         )  # fmt: skip
-        return _with_times(parts, times, limits, batch * workload.accepted, tokens, touched)
+        return _with_times(parts, times, limits, batch * workload.accepted, tokens, touched, bounds)
     if e.activations:
         blocks = counted.mixers + counted.dense_layers + counted.moe_layers
         op = Operation(part="activations", kind="activation", count=blocks)
@@ -227,7 +233,7 @@ def step(
     limits["overhead"] = limits["overhead"] + fixed
     return Step(
         seconds=sum(p.seconds for p in parts.values()), output=batch * workload.accepted, parts=parts,
-        touched=touched, tokens=tokens, limits=limits,
+        touched=touched, tokens=tokens, limits=limits, bounds=bounds,
     )  # fmt: skip
 
 
@@ -238,6 +244,7 @@ def _with_times(
     output: Any,
     tokens: Any,
     touched: Any,
+    bounds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Step:
     """A step whose bytes and FLOP are counted and whose seconds were measured; what exceeds the roofline of
     the parts is overhead."""
@@ -251,7 +258,7 @@ def _with_times(
     rest = seconds - communication - limits["memory"] - limits["compute"]
     return Step(
         seconds=seconds, output=output, parts=named, touched=touched, tokens=tokens,
-        limits={**limits, "communication": communication, "overhead": rest},
+        limits={**limits, "communication": communication, "overhead": rest}, bounds=bounds or {},
     )  # fmt: skip
 
 

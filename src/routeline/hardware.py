@@ -173,9 +173,12 @@ class Cluster:
     @property
     def name(self) -> str:
         """The text that gives this cluster again: '8xH200 SXM', '2x8xH100 SXM'."""
-        if self.count > self.node and self.count % self.node == 0:
-            return f"{self.count // self.node}x{self.node}x{self.device.name}"
-        return f"{self.count}x{self.device.name}"
+        device = self.device.name
+        if device[:1].isdigit() or device[:1] in ("x", "×", "*"):  # '8x x', not '8xx'; '2x 4090', not nodes of 4090
+            device = f" {device}"
+        if self.count > self.node and self.count % self.node == 0 and self.largest_node > 1:
+            return f"{self.count // self.node}x{self.node}x{device}"
+        return f"{self.count}x{device}"
 
     @property
     def largest_node(self) -> int:

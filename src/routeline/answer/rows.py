@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..compare import Comparison, Ratio
+from ..compare import TIE, Comparison, Ratio
 from ..fair import WITHOUT
 from ..side import Point
 from ..units import show
@@ -27,6 +27,13 @@ def number(value: Any, digits: int = 4) -> str:
         return "-"
     value = float(value)
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
+
+
+def ratio_text(value: float | None) -> str:
+    """R with two digits; with three where two do not tell a tie (within 2% of 1) from a lead."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if round(abs(value - 1.0), 2) == TIE else f"{value:.2f}"
 
 
 def side_rows(answer: Comparison) -> list[Row]:
@@ -73,7 +80,7 @@ def side_rows(answer: Comparison) -> list[Row]:
     )
     each("reuse fragmentation", lambda p: number(float(p.step.touched) / float(p.counted.top_k)))
     each("FFN intensity (ridge) [FLOP/B]", lambda p: _intensity(p, answer))
-    each("bound by", lambda p: bound(p, ground))
+    each("bound by", lambda p: _bound(p, answer))
     return rows
 
 
@@ -86,6 +93,16 @@ def _total(one: Any) -> float:
 def _intensity(point: Point, answer: Comparison) -> str:
     value, knee = ffn_intensity(point, answer.ground)
     return "-" if value is None else f"{number(value)} ({number(knee)})"
+
+
+def _bound(point: Point, answer: Comparison) -> str:
+    """What takes most of the step, and where memory or compute does, the part in which it does most."""
+    what, found = bound(point, answer.ground), point.step.bounds
+    parts = {name: float(one[what]) for name, one in found.items() if what in one}
+    if not any(parts.values()):
+        return what
+    most = max(parts, key=lambda name: parts[name])
+    return f"{what} ({PARTS.get(most, most)})"
 
 
 def part_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
@@ -112,7 +129,7 @@ def ratio_rows(answer: Comparison) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             _label(name, r),
-            "-" if r.value is None else f"{r.value:.2f}",
+            ratio_text(r.value),
             *point_rows(r),
             r.reason if r.value is None else "",
         )
@@ -170,7 +187,7 @@ def choice_rows(answer: Comparison, known: Extras, most: int = 6) -> list[tuple[
     for c in known.choices:
         if c.verdict in ("refused", answer.verdict) and c.ratio is None:
             continue
-        ratio = "-" if c.ratio is None else f"{c.ratio:.2f}"
+        ratio = ratio_text(c.ratio)
         rows.append(
             (c.name, f"{c.given} -> {c.instead}", f"{ratio} {said(answer, c.verdict)}{' (flips)' if c.flips else ''}")
         )
@@ -179,15 +196,11 @@ def choice_rows(answer: Comparison, known: Extras, most: int = 6) -> list[tuple[
 
 def layout_rows(answer: Comparison, table: Any, most: int = 20) -> list[tuple[str, ...]]:
     """(layout, batches MoE / dense, MoE step, MoE tokens/s, R, R against the best dense, verdict), fastest first."""
-
-    def ratio(value: float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
-
     held = [r for r in table.rows if r.moe_batch >= 1]
     return [
         (
             str(r.layout), f"{number(r.moe_batch)} / {number(r.dense_batch)}", show(r.moe_step, "s"),
-            number(r.moe_rate), ratio(r.ratio), ratio(r.ratio_best), said(answer, r.verdict),
+            number(r.moe_rate), ratio_text(r.ratio), ratio_text(r.ratio_best), said(answer, r.verdict),
         )
         for r in held[:most]
     ]  # fmt: skip

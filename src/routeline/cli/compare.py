@@ -195,7 +195,7 @@ def _assumptions(out: Any, found: Any, verbose: bool) -> None:
 
 def _print_clusters(answers: list[Any], mixed: bool) -> None:
     from .. import answer as say
-    from ..answer.rows import number
+    from ..answer.rows import number, ratio_text
 
     out = console()
     ranked = [a for a in answers if a.throughput_ratio is not None]
@@ -214,7 +214,7 @@ def _print_clusters(answers: list[Any], mixed: bool) -> None:
             (
                 a.cluster.name,
                 say.said(a, a.verdict),
-                *("-" if r is None else f"{r:.2f}" for r in ratios),
+                *map(ratio_text, ratios),
                 batches,
                 rates,
             )

@@ -61,7 +61,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         )
         for r in rows
     ]  # fmt: skip
-    columns = ["model", "parameters", "active", "s", "experts", "stored", "cache/token", "context"]
+    columns = ["model", "total", "active", "s", "experts", "stored", "cache/token", "context"]
     out = console()
     out.print(table(columns, cells))
     out.print(f"{len(rows)} models; `routeline inspect NAME` shows one with its source.")

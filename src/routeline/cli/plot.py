@@ -43,7 +43,7 @@ def plot(
         missing = ", ".join(label for label, value in wanted if not value)
         raise RoutelineError(f"plot needs {missing}: routeline plot map DeepSeek-V3 --devices 8xH200 -o map.png")
     axes = {k: v for k, v in (("x", x), ("y", y)) if v}
-    if axes and name != "map":
+    if axes and plots.ALIASES.get(name, name) != "map":
         raise RoutelineError(f"--x and --y belong to the chart map, not to {name}")
     plots.check(name, to)
     click.echo(f"wrote {plots.chart(name, ask(model, devices, **given), **axes).save(to)}")

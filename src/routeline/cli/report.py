@@ -24,10 +24,18 @@ def report(model: str, devices: str, to: str, charts: str | None, given: dict[st
     The HTML needs no network and prints; Markdown puts its pictures in a folder beside it.
     """
     from .. import report as reports
+    from ..errors import RoutelineError
+    from ..plots import available
     from ..resolve import ask
 
     reports.check(to)
     names = tuple(n.strip() for n in charts.split(",") if n.strip()) if charts else None
+    try:
+        available()
+    except RoutelineError as error:
+        if names is not None:
+            raise
+        click.echo(f"Warning: the report will have no pictures: {error}", err=True)
     answer = ask(model, devices, **given)
     command_line = reports.command_of(answer, "report", model, devices)
     if charts:

@@ -53,7 +53,9 @@ def reproduce(claims: tuple[str, ...], plots: tuple[str, ...], as_json: bool) ->
 
 
 def _r(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    from ..answer.rows import ratio_text
+
+    return ratio_text(value)
 
 
 def _a(out: Any, claim: dict[str, Any]) -> None:
@@ -86,6 +88,7 @@ def _b(out: Any, claim: dict[str, Any]) -> None:
     out.print(table(heads, rows, left=2))
     places = dict.fromkeys(f"{r['model']} on {r['devices']}" for r in claim["rows"])
     out.print(f"R: largest batches; =batch, =TPOT: equal batch, equal time per token. {', '.join(places)}.")
+    out.print("tie: R is within 2% of 1; there R has three digits.")
     out.print("* past the model's own limit: quality there is unknown.")
 
 

@@ -39,15 +39,18 @@ def sensitivity(
     """
     from dataclasses import asdict
 
+    from ..sweep.sensitivity import needs
     from ..sweep.sensitivity import sensitivity as analyse
 
-    found = analyse(
-        model, devices, ranges=_ranges(ranges) if ranges else None, samples=samples, ranking=not no_ranking, **given
-    )
+    asked = _ranges(ranges) if ranges else None
+    lacking = "" if no_ranking else needs()
+    found = analyse(model, devices, ranges=asked, samples=samples, ranking=not (no_ranking or lacking), **given)
     if as_json:
         emit(asdict(found))
-        return
-    _print(found)
+    else:
+        _print(found)
+    if lacking:
+        click.echo(f"No ranking: {lacking}", err=True)
 
 
 def _ranges(texts: tuple[str, ...]) -> dict[str, tuple[str, str]]:

@@ -182,10 +182,12 @@ def _print(result: Any) -> None:
         f"{_time(result.seconds)}, {computed / max(result.seconds, 1e-9) / 1e6:.3g} M points/s",
         style="bold",
     )
+    for line in _asked(result.space):
+        out.print(line)
     for name, columns in result.reduced.items():
         heads = list(columns)
         rows = [[_text(columns[h][i], number) for h in heads] for i in range(min(ROWS, len(columns[heads[0]])))]
-        out.print(table([f"{name}: {heads[0]}", *heads[1:]], rows))
+        out.print(table(heads, rows, title=_title(name, result.space.reducers[name])))
         if len(columns[heads[0]]) > ROWS:
             out.print(f"... {len(columns[heads[0]]) - ROWS:,} more rows")
     if result.arrays:
@@ -195,6 +197,47 @@ def _print(result: Any) -> None:
         out.print(f"{what} in {result.folder}")
     for names, why in list(result.refusals().items())[:ROWS]:
         out.print(f"Refused: {names}: {why}.", style="yellow")
+
+
+def _asked(space: Any) -> list[str]:
+    """What was swept over which values, and what stayed fixed, q and tier always named."""
+    from ..scenario import Scenario
+    from ..units import show
+
+    def said(name: str, value: Any) -> str:
+        from ..sweep.axes import AXES
+
+        plain = getattr(value, "name", value)
+        return show(plain, AXES[name].unit) if isinstance(plain, float) and name in AXES else str(plain)
+
+    swept = []
+    for axis in space.axes:
+        values = [said(axis.name, v) for v in axis.values]
+        few = axis.kind.role != "number" or len(values) <= 3
+        swept.append(f"{axis.name} {' | '.join(values)}" if few else f"{axis.name} {values[0]} to {values[-1]} "
+                     f"({len(values)} values)")  # fmt: skip
+    fixed = dict(space.fixed)
+    taken = {a.name for a in space.axes} | set(fixed)
+    stays = [f"{name} {said(name, value)}" for name, value in fixed.items()]
+    if "q" not in taken:
+        stays.append("q from the evidence")
+    if "tier" not in taken:
+        stays.append(f"tier {Scenario.__dataclass_fields__['tier'].default}")
+    return [f"Swept: {'; '.join(swept)}.", f"Fixed: {', '.join(stays)}; all else as in `routeline compare`."]
+
+
+def _title(name: str, given: Any) -> str:
+    """A reducer's name, and what its columns hold."""
+    kind, output = given["kind"], given.get("output", "")
+    said = {
+        "verdict": "the commonest verdict over the other axes, and how many points have each",
+        "best": f"the point with the {'smallest' if given.get('goal') == 'min' else 'largest'} {output}",
+        "stats": f"{output} over the other axes; count: points that have one; then their mean, smallest and largest",
+        "pareto": "points that no other beats in every output",
+        "histogram": f"how many points have {output} in each bin",
+        "quantiles": f"quantiles of {output} over {given.get('over', 'q')}",
+    }
+    return f"{name}: {said[kind]}"
 
 
 def _text(value: Any, number: Any) -> str:

@@ -8,7 +8,7 @@ import click
 
 from ._options import command, json_option
 from ._plots import draw, plot_option, wanted
-from ._show import console, emit, table
+from ._show import console, emit, table, working
 
 
 @command(example="routeline validate --rules")
@@ -31,7 +31,8 @@ def validate(what: str, rules: bool, plots: tuple[str, ...], as_json: bool) -> N
     if what == "penalty":
         from ..serving import penalty
 
-        result = penalty.run()
+        with working("measuring the penalty"):
+            result = penalty.run()
         if chosen:
             from ..plots.accuracy import penalty as picture
 
@@ -46,7 +47,8 @@ def validate(what: str, rules: bool, plots: tuple[str, ...], as_json: bool) -> N
         return
     from ..serving import validate as work
 
-    result = work.run()
+    with working("predicting every measured row, each model family left out of the fit in turn: about a minute"):
+        result = work.run()
     if chosen:
         from ..plots.accuracy import predicted
 

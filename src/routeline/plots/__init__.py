@@ -30,6 +30,10 @@ CHARTS = {
 """Chart of a comparison -> (module, function, what it shows)."""
 
 
+ALIASES = {"verdict": "map"}
+"""What a chart is called elsewhere (the README's picture is verdict.png) -> its name."""
+
+
 def available() -> None:
     """Refuse with the remedy where the extra is not installed.
 
@@ -51,24 +55,30 @@ def check(name: str, path: Any) -> None:
 
     from .figure import FORMATS
 
-    if name not in CHARTS:
-        raise UnknownName("chart", name, CHARTS, f"known: {', '.join(CHARTS)}")
+    _known(name)
     if Path(path).suffix.lower().lstrip(".") not in FORMATS:
         raise RoutelineError(f"cannot draw {Path(path).name!r}: end the file name with .png, .svg, .html or .json")
     available()
 
 
+def _known(name: str) -> str:
+    """The name of a chart, an alias resolved."""
+    chosen = ALIASES.get(name, name)
+    if chosen not in CHARTS:
+        raise UnknownName("chart", name, CHARTS, f"known: {', '.join(CHARTS)}")
+    return chosen
+
+
 def chart(name: str, comparison: Comparison, **options: Any) -> Figure:
-    """One chart of a comparison by name (a key of CHARTS).
+    """One chart of a comparison by name (a key of CHARTS or ALIASES).
 
     Raises:
         RoutelineError: an unknown chart, a missing extra, or nothing to draw (a side that does not fit).
     """
-    if name not in CHARTS:
-        raise UnknownName("chart", name, CHARTS, f"known: {', '.join(CHARTS)}")
+    name = _known(name)
     available()
     module, function, _ = CHARTS[name]
     return getattr(importlib.import_module(f".{module}", __package__), function)(comparison, **options)
 
 
-__all__ = ["CHARTS", "available", "chart", "check"]
+__all__ = ["ALIASES", "CHARTS", "available", "chart", "check"]

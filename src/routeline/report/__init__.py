@@ -31,7 +31,8 @@ def write(answer: Comparison, path: str | Path, **options: Any) -> Path:
         return put(target, as_html(made).encode())
     folder = target.with_name(f"{target.stem}_figures")
     try:
-        folder.mkdir(exist_ok=True)
+        if made.figures:
+            folder.mkdir(exist_ok=True)
     except OSError as error:
         raise RoutelineError(f"cannot write the pictures to {folder}: {error.strerror or error}") from None
     for figure in made.figures:

@@ -27,7 +27,7 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """A report before it is dressed. glance: (what, number, beside it); figures: plots.Figure; absent: (chart, why it
-    is not there)."""
+    is not there), one entry for all where the extra [plots] is missing."""
 
     title: str
     verdict: str
@@ -50,7 +50,7 @@ def document(answer: Comparison, charts: tuple[str, ...] | None = None, command:
     """Everything a report holds. charts: names of plots.CHARTS, default all that apply; command: as it was typed.
 
     Raises:
-        RoutelineError: an unknown chart name or the extra [plots] missing.
+        RoutelineError: an unknown chart name, or charts asked for by name and the extra [plots] missing.
     """
     from ..requests import requests
 
@@ -194,6 +194,11 @@ def _sources(answer: Comparison) -> Table:
 def _figures(answer: Comparison, charts: tuple[str, ...] | None) -> tuple[tuple, tuple]:
     from .. import plots
 
+    if charts is None:
+        try:
+            plots.available()
+        except RoutelineError as error:  # one reason for all
+            return (), (("charts", str(error)),)
     made, absent = [], []
     for name in charts if charts is not None else [n for n in CHARTS if n in plots.CHARTS]:
         try:

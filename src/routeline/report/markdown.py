@@ -41,7 +41,8 @@ def as_markdown(made: Document, folder: str | None = None) -> str:
             place = f"{folder}/{f.name}.svg".replace(" ", "%20").replace("(", "%28").replace(")", "%29")
             parts += [f"### {_plain(f.title)}", f"![{_plain(f.alt)}]({place})"]
     if folder is not None and made.absent:
-        parts.append("\n".join(["Not drawn:", "", *(f"- {_plain(n)}: {_plain(why)}" for n, why in made.absent)]))
+        absent = [f"{_plain(n)}: {_plain(why)}" for n, why in made.absent]
+        parts.append(f"Not drawn: {absent[0]}" if len(absent) == 1 else "\n- ".join(["Not drawn:\n", *absent]))
     parts += ["## How accurate is this?", _plain(made.accuracy), "## Assumptions", _grid(made.assumptions)]
     parts += ["## Sources", _grid(made.sources)]
     return "\n\n".join(parts) + "\n"

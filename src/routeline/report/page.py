@@ -54,7 +54,11 @@ def _figure(figure: Any) -> str:
 
 def as_html(made: Document) -> str:
     """One file, no script, nothing fetched: pictures are inline SVG data, their captions text."""
-    absent = "".join(f"<li>{escape(name)}: {escape(why)}</li>" for name, why in made.absent)
+    absent = [f"{escape(name)}: {escape(why)}" for name, why in made.absent]
+    if len(absent) == 1:
+        undrawn = f"<p>Not drawn: {absent[0]}</p>"
+    else:
+        undrawn = f"<p>Not drawn:</p><ul>{''.join(f'<li>{one}</li>' for one in absent)}</ul>" if absent else ""
     warnings = "".join(f"<li>{escape(w)}</li>" for w in made.warnings)
     glance = "".join(
         f"<div><dt>{escape(what)}</dt><dd>{escape(number)}<small>{escape(beside)}</small></dd></div>"
@@ -69,7 +73,7 @@ def as_html(made: Document) -> str:
         f"<h2>The same again</h2><pre>{escape(made.command)}</pre><p>Routeline {escape(made.version)}.</p>",
         f"<h2>The numbers</h2>{_table(made.sides, 'numbers')}",
         "<h2>Charts</h2>" + "\n".join(map(_figure, made.figures))
-        + (f"<p>Not drawn:</p><ul>{absent}</ul>" if absent else ""),
+        + undrawn,
         f"<h2>How accurate is this?</h2><p>{escape(made.accuracy)}</p>",
         f"<h2>Assumptions</h2>{_table(made.assumptions, 'ledger')}",
         f"<h2>Sources</h2>{_table(made.sources, 'ledger')}",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -109,6 +110,8 @@ def sensitivity(
     """
     if ranking:
         check_samples(samples)
+        if needs():
+            raise RoutelineError(needs())
     cell, numbers = _point(model, devices, settings)
     vary = resolve_ranges(numbers, ranges, q_range(cell, settings)) if ranking else None
     here = _ratios(cell, numbers)
@@ -121,6 +124,13 @@ def sensitivity(
         ratio=float(here[0]), elasticities=elasticities(cell, numbers), swings=swings(model, devices, settings),
         ranking=None if vary is None else sobol(cell, numbers, vary, samples), settings=dict(settings),
     )  # fmt: skip
+
+
+def needs() -> str:
+    """What a global ranking lacks on this machine; '' where it lacks nothing."""
+    if importlib.util.find_spec("SALib") is None:
+        return "a global ranking needs SALib; pip install 'routeline[sweep]'"
+    return ""
 
 
 def _point(model: Any, devices: Any, settings: Mapping[str, Any]) -> tuple[Cell, dict[str, float]]:
@@ -260,11 +270,11 @@ def sobol(
     Raises:
         RoutelineError: SALib missing, bad ranges or samples, or nothing fits anywhere.
     """
-    try:
-        from SALib.analyze import sobol as analyse
-        from SALib.sample import sobol as sample
-    except ImportError:
-        raise RoutelineError("a global ranking needs SALib; pip install 'routeline[sweep]'") from None
+    if needs():
+        raise RoutelineError(needs())
+    from SALib.analyze import sobol as analyse
+    from SALib.sample import sobol as sample
+
     check_samples(samples)
     vary = dict(vary)
     if not cell.scenario.extend_context and "context" in vary:
