@@ -32,7 +32,7 @@ COMMANDS = (
     "plot --list",
     "sensitivity DeepSeek-V3 --devices 8xH200 --q 2 --no-ranking",
     "reproduce --claim b --claim c --claim d",
-    "predict rows.csv",
+    "predict rows.csv -o out.csv",
     "diff before.toml after.toml",
 )
 WITHOUT = {"report", "web"}
