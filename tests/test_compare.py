@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import counts, dense, layouts, memory, side
-from routeline.compare import compare, make_ground, options, prepared, verdict
+from routeline.compare import compare, verdict
 from routeline.devices import make_cluster, parse_devices
 from routeline.errors import RoutelineError
+from routeline.ground import make_ground, options, prepared
 from routeline.hardware import Device
 from routeline.models import load_model
 from routeline.scenario import Scenario

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import counts, layouts, memory, side
-from routeline.compare import compare, make_ground
+from routeline.compare import compare
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
+from routeline.ground import make_ground
 from routeline.models import load_model
 from routeline.scenario import Layout, Scenario, Workload
 

@@ -8,10 +8,11 @@ import pytest
 from handmade import deepseek_v3, llama_70b, small_moe
 from routeline import arch, estimate, explain, kernels, layouts, tiers
 from routeline.answer.payload import side_payload
-from routeline.compare import compare, make_ground, prepared
+from routeline.compare import compare
 from routeline.counts import count
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
+from routeline.ground import make_ground, prepared
 from routeline.models import load_model
 from routeline.scenario import IDEAL, Layout, Scenario, Workload
 from routeline.serving.physics import step_seconds

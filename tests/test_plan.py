@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from handmade import deepseek_v3, llama_70b
 from routeline import diff, fair, layouts, memory, plan, scenario_file
-from routeline.compare import compare, make_ground, prepared
+from routeline.compare import compare
 from routeline.devices import parse_devices
 from routeline.errors import RoutelineError
+from routeline.ground import make_ground, prepared
 from routeline.models import load_model
 from routeline.scenario import Scenario
 

@@ -170,8 +170,8 @@ def test_an_encoder_decoder_runs_its_encoder_over_the_prompt():
 
 
 def calibrated():
-    from routeline.compare import make_ground
     from routeline.devices import parse_devices
+    from routeline.ground import make_ground
     from routeline.scenario import Scenario
 
     return make_ground(parse_devices("8xH200"), Scenario(context=8192.0, tier="calibrated"))

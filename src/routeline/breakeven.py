@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from . import layouts, requests, routing, side
-from .compare import Comparison, make_ground, options
+from .compare import Comparison
 from .counts import Counted
 from .errors import RoutelineError, UnknownName
+from .ground import make_ground, options
 from .numeric import minimum
 from .routing import Routing
 from .scenario import Layout, Workload

@@ -13,8 +13,9 @@ import numpy as np
 
 from . import arch, counts, dense, layouts, side
 from .callable import named
-from .compare import TIE, Comparison, options
+from .compare import TIE, Comparison
 from .dense import SHAPES
+from .ground import options
 
 GRID = 41
 """Values of q per scan; a flip is refined by a second scan of the bracket, to 1 part in 1,600 of its width."""

@@ -9,9 +9,10 @@ import numpy as np
 
 from . import layouts, memory, side
 from .arch import Model
-from .compare import TIE, Comparison, make_ground, options, prepared
+from .compare import TIE, Comparison
 from .counts import Counted
 from .errors import RoutelineError
+from .ground import make_ground, options, prepared
 from .hardware import Cluster
 from .scenario import Layout, Scenario
 from .side import Ground, largest_integer

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .. import layouts, memory, side
-from ..compare import Comparison, make_ground, options
+from ..compare import Comparison
 from ..devices import make_cluster
 from ..errors import RoutelineError
+from ..ground import make_ground, options
 from ..scenario import Layout
 from . import data, parts
 from .grid import leading

@@ -14,10 +14,11 @@ import numpy as np
 
 from .. import arch, counts, layouts, side
 from ..answer.stated import lead_ratio
-from ..compare import Comparison, capacity, workload
+from ..compare import Comparison
 from ..counts import Counted
 from ..dense import SHAPES, matched
 from ..errors import RoutelineError, UnknownName
+from ..ground import capacity, workload
 from ..odds import ratios_at
 from ..scenario import Layout
 from ..side import Ground

@@ -1,6 +1,6 @@
 """One combination of names -> every output as a formula over the numeric axes.
 
-The formulas come from the functions that `compare` calls (compare.make_ground, layouts, memory, estimate,
+The formulas come from the functions that `compare` calls (ground.make_ground, layouts, memory, estimate,
 dense, requests); this module only says which of them make up an output, and when it has a value.
 Numbers may be floats, arrays on an open grid or traced nodes: one code for all three.
 """
@@ -16,9 +16,10 @@ import numpy as np
 
 from .. import arch, counts, dense, requests, side
 from ..arch import Model
-from ..compare import TIE, make_ground, options
+from ..compare import TIE
 from ..counts import Counted
 from ..errors import RoutelineError
+from ..ground import make_ground, options
 from ..hardware import Cluster
 from ..numeric import choose, maximum, minimum
 from ..routing import Routing

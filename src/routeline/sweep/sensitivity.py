@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import dense, resolve
-from ..compare import network
 from ..errors import RoutelineError, UnknownName
+from ..ground import network
 from . import axes as axes_
 from . import cells, lower, outputs
 from . import space as spaces
