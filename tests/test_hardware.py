@@ -101,7 +101,7 @@ def test_an_unknown_link_is_an_error_not_a_default():
 def test_cluster_names_and_limits():
     assert Cluster(device=device(), count=8, node=8).name == "8xtoy"
     assert Cluster(device=device(), count=16, node=8).name == "2x8xtoy"
-    assert Cluster(device=device(), count=4, node=1).name == "4x1xtoy"
+    assert Cluster(device=device(), count=4, node=1).name == "4xtoy"
     for count, node in ((0, 1), (10**8, 8), (8, 0)):
         with pytest.raises(RoutelineError):
             Cluster(device=device(), count=count, node=node)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from routeline import counts, models
+from routeline import counts, dense, hf, models
 from routeline.errors import RoutelineError, UnknownName
 from routeline.models import catalogue, entry, load_model, model_names, resolve
 
@@ -280,3 +280,22 @@ def test_hugging_face_ids_are_fetched_cached_and_refused(tmp_path, config):
     assert "the catalogue has DeepSeek-V3" in offline
     assert ask("someone/never", dead, tmp_path).startswith("NO someone/never ")
     assert "neither an existing path nor a Hugging Face id" in ask("a/b/c", dead, tmp_path)
+
+
+def test_a_folder_here_comes_before_an_ambiguous_short_form(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RoutelineError, match="ambiguous"):
+        load_model("falcon")
+    (tmp_path / "falcon").mkdir()
+    config = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "vocab_size": 100,
+              "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}  # fmt: skip
+    (tmp_path / "falcon" / "config.json").write_text(json.dumps(config))
+    assert load_model("falcon").layers[0].count == 2
+
+
+def test_a_model_without_feed_forward_layers_has_no_dense_shape():
+    config = {"architectures": ["MambaForCausalLM"], "model_type": "mamba", "hidden_size": 256, "num_hidden_layers": 4,
+              "vocab_size": 1000, "state_size": 16, "conv_kernel": 4, "expand": 2, "intermediate_size": 512,
+              "time_step_rank": 16, "use_bias": False, "use_conv_bias": True, "tie_word_embeddings": True}  # fmt: skip
+    with pytest.raises(RoutelineError, match=r"no feed-forward layers to resize; name another model with --dense"):
+        dense.matched(hf.parse(config, name="tiny", source="handmade"), 1.0, "same-attention")

@@ -187,3 +187,34 @@ def test_a_verdict_comes_apart_into_what_it_was_made_of():
         head, how, open_ = words(answer)
         assert (lead, sure) == (head, how)
         assert rest == open_.removeprefix("Not established: ")
+
+
+def test_a_tie_leads_nowhere_but_says_where_the_sides_change():
+    answer = ask("Mixtral-8x7B", "4xMI300X", context="16k", tier="calibrated")
+    head, sure, _ = words(answer)
+    assert leads(answer.throughput_ratio) == "neither", answer.throughput_ratio
+    assert head.startswith("A tie: ")
+    assert " leads " not in sure
+    assert re.search(r"is ahead below q = .*, .* above; .* of the evidence is for", sure)
+
+
+def test_a_dense_model_with_a_vision_tower_is_its_own_match():
+    answer = ask("Qwen3-VL-8B", "1xH100")
+    assert answer.q == 1.0
+    assert say.headline(answer).startswith("Nothing to decide: ")
+
+
+def test_the_error_of_unmeasured_devices_is_that_of_published_rows():
+    from routeline.answer.stated import tier_error, tier_words
+    from routeline.serving.constants import priors
+
+    answer = ask("Mixtral-8x7B", "4xMI300X", context="16k", tier="calibrated")
+    assert tier_error(answer) == priors()["published"]["throughput_mape"]
+    assert "unmeasured devices: at least 19%" in tier_words(answer)
+
+
+def test_more_flips_than_are_named_are_counted():
+    answer = ask("Mixtral-8x7B", "4xMI300X", context="16k", tier="calibrated")
+    every = [c for c in what_matters(answer) if c.flips and abs(c.ratio / answer.throughput_ratio - 1.0) > 0.02]
+    assert len(every) > 4
+    assert say.turns(answer, say.extras(answer)).endswith(f" and {len(every) - 4} more.")

@@ -72,6 +72,8 @@ def _same_attention(moe: Model, q: Any) -> Model:
     for g in moe.layers:
         if any(w.part in FFN_PARTS for w in g.weights):
             blocks = blocks + g.count
+    if not np.any(blocks):
+        raise RoutelineError(f"{moe.name} has no feed-forward layers to resize; name another model with --dense MODEL")
     per_layer = (q * counts.active(moe).all - _fixed(moe)) / blocks
     if np.any(per_layer <= 0):
         raise RoutelineError(

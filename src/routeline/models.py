@@ -75,7 +75,12 @@ def load_model(name: str) -> Model:
     looks_like_path = text.endswith(".json") or text.startswith((".", "~", os.sep)) or os.sep in text
     if looks_like_path and _exists(path):
         return _from_path(path)
-    found = resolve(text)
+    try:
+        found = resolve(text)
+    except RoutelineError:
+        if _exists(path):  # a folder here is meant rather than one of several short forms
+            return _from_path(path)
+        raise
     if found is not None:
         return _from_catalogue(found)
     if _exists(path):

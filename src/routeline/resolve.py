@@ -214,8 +214,9 @@ def subject(model: Model) -> Subject:
     shared = sum(w.params for w in routed.weights if w.part == "shared" and w.matmul) if routed else 0.0
     one = sum(w.params for w in matrices) / routed.experts if routed and matrices else 1.0
     total = float(counts.total(model))
+    active = min(float(counts.active(model).all), total) if routed else total  # a vision tower makes no expert
     return Subject(
-        name=model.name, active=min(float(counts.active(model).all), total), total=total,
+        name=model.name, active=active, total=total,
         experts=float(counted.experts) if routed else None, top_k=float(counted.top_k) if routed else None,
         shared=float(shared / one), d_model=float(model.hidden), d_expert=float(width) if width else None,
     )  # fmt: skip

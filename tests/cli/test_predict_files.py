@@ -32,7 +32,7 @@ def test_a_pipe_gets_nothing_but_csv_however_few_the_rows(cli, file):
     assert set(OUT) <= set(table[0])
     assert table[0]["input_note"] == "mine"
     assert seen.err.splitlines() == [
-        "routeline: note of your columns are names of outputs; yours are kept as input_note",
+        "routeline: an output has the name of your column note: yours is kept as input_note",
         "routeline: row 2: tp 3 does not divide 128 heads; use 2 or 4",
     ]
 

@@ -37,9 +37,14 @@ class TestOwnColumns:
         assert {f"input_{name}" for name in OUT} <= set(again)
         assert again["tpot_ms"] == pytest.approx(again["input_tpot_ms"])
 
+    def test_a_layout_column_is_not_ignored_in_silence(self):
+        assert remarks({"Layout": [], "model": []}) == [
+            "a column layout is not read: give tp, pp, ep, attention_dp and replicas as columns"
+        ]
+
     def test_it_is_said_once(self):
         assert remarks({"note": [], "model": []}) == [
-            "note of your columns are names of outputs; yours are kept as input_note"
+            "an output has the name of your column note: yours is kept as input_note"
         ]
         assert remarks(ROW) == []
 

@@ -10,6 +10,8 @@ import numpy as np
 import published
 import pytest
 
+from routeline.serving import constants
+
 
 @pytest.fixture(scope="module")
 def found():
@@ -44,6 +46,13 @@ def test_sources_no_prior_has_seen_are_predicted_within_the_stated_error(found):
     assert rate["mape"] < 0.26
     assert rate["median"] < 0.19
     assert 0.75 <= tpot["interval80_coverage"] <= 0.95
+
+
+def test_the_error_that_comparisons_state_is_that_of_unseen_sources(found):
+    unseen = [r for r in found if r["split"] == "check"]
+    stated = constants.priors()["published"]
+    assert published.error(unseen, "tpot")["mape"] == pytest.approx(stated["tpot_mape"], abs=0.005)
+    assert published.error(unseen, "throughput")["mape"] == pytest.approx(stated["throughput_mape"], abs=0.005)
 
 
 def test_intervals_of_devices_without_tables_are_wider_than_those_with(found):

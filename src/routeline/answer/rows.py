@@ -159,6 +159,10 @@ def _label(name: str, ratio: Ratio) -> str:
     return NAMES.get(name, name)
 
 
+WEIGHTS = {"finite batch": "weights alone"}
+"""Form of a break-even that weighs no throughput -> what it does weigh: bytes of weights a token."""
+
+
 def break_even_rows(answer: Comparison, known: Extras) -> list[tuple[str, str, str, str]]:
     """(variable, of which R, where the verdict turns, layout): every break-even sought.
 
@@ -175,7 +179,7 @@ def break_even_rows(answer: Comparison, known: Extras) -> list[tuple[str, str, s
                 continue
             turns = "; ".join(f"{quantity(c.value, one.unit)} ({called[c.above]} ahead above)" for c in one.crossings)
             none = f"none in range: {called[one.leader]} leads throughout" if one.leader in called else one.why_none()
-            form = NAMES.get(one.ratio, one.form) if one.ratio else one.form
+            form = NAMES.get(one.ratio, one.form) if one.ratio else WEIGHTS.get(one.form, one.form)
             rows.append((name.replace("_", " "), form, turns or none, _where(one.layout)))
     return rows
 

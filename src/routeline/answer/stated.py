@@ -16,14 +16,17 @@ def tier_errors(answer: Comparison) -> dict[str, float]:
     if answer.ground.efficiency.kernels is None:
         return {}
     from ..serving.classes import engine
-    from ..serving.constants import fitted
+    from ..serving.constants import fitted, priors
     from ..serving.silicon import family
+    from ..serving.tier import has_constants
 
     found = (fitted() or {}).get("residual", {})
     by = found.get("by", {})
     names = {"device": [answer.cluster.device.name], "engine": [engine(answer.scenario.engine)],
              "family": [family(m.name) for m in (answer.model, answer.opponent)]}  # fmt: skip
     own = {n: by[key][n] for key, of in names.items() for n in of if n in by.get(key, {})}
+    if not has_constants(answer.cluster.device):
+        own["published rows of other devices"] = priors()["published"]["throughput_mape"]
     return {"all": found["held_out_tpot_mape"]} | own if "held_out_tpot_mape" in found else {}
 
 

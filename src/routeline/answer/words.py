@@ -128,9 +128,12 @@ def _outcome(answer: Comparison, known: Extras) -> str:
     where = f" {_place(answer, name)}" if name != "max_batch" else ""
     turned = only_split(answer)
     where += " only with context or pipeline parallelism" if turned else ""
-    text = f"{head}{where}: {subject} serves {factor:.3g}x the tokens/s of {behind}"
+    shown = f"{factor:.4g}" if abs(factor - 1.0) < 2.0 * TIE else f"{factor:.3g}"  # tells a tie from a lead
+    text = f"{head}{where}: {subject} serves {shown}x the tokens/s of {behind}"
     without = f"; in layouts without either {_instead(answer, turned)}" if turned else ""
-    return f"{_unmet(answer)}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}{without}"
+    unmet = _unmet(answer)
+    text = text[:1].lower() + text[1:] if unmet and not text.startswith("MoE") else text
+    return f"{unmet}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}{without}"
 
 
 def only_split(answer: Comparison) -> Choice | None:
@@ -164,7 +167,7 @@ def _unmet(answer: Comparison) -> str:
     name = "equal_batch" if asked.batch is not None else "tpot"
     if (asked.batch is None and asked.tpot is None) or lead_ratio(answer) == name:
         return ""
-    return f"No answer {_place(answer, name)} ({answer.ratios[name].reason}); at largest batches instead: "
+    return f"No answer {_place(answer, name)} ({answer.ratios[name].reason}); at largest batches instead, "
 
 
 CLOSE = 0.05
@@ -212,7 +215,12 @@ def how_sure(answer: Comparison, known: Extras | None = None) -> str:
     dense, share = _leader_over_q(answer, known, chance)
     who, only = sides(answer)[1 if dense else 0], "" if share >= 0.5 else "only "
     who = "the MoE" if who == "MoE" else who
-    if len(flips) == 1:
+    if len(flips) == 1 and leads(answer.ratios[name].value or 1.0) == "neither":
+        moe, plain = ("the MoE" if n == "MoE" else n for n in sides(answer))
+        below, above = (plain, moe) if not flips[0].rising else (moe, plain)
+        text = f"{below} is ahead below q = {flips[0].q:.3g}, {above} above"
+        text += f"; {_percent(share)} of the evidence is for {who}"
+    elif len(flips) == 1:
         where = "below" if dense != flips[0].rising else "above"
         at = f"{only}at q" if only else "at every q"
         text = f"{who} leads {at} {where} {flips[0].q:.3g}, where {_percent(share)} of the evidence lies"
@@ -260,6 +268,8 @@ def limits(answer: Comparison, known: Extras | None = None) -> list[str]:
         out.append(f"that {these} as computed (no measured deployment uses context or pipeline parallelism)")
     if answer.scenario.layout.strip().lower() == "pooled":
         out.append("that a real layout reaches the pooled ideal")
+    if not known.illustrated and within_error(answer, known.request.value):
+        out.append("who serves requests faster (the lead is within the error of the tier)")
     if known.illustrated and known.request.value is not None and leads(known.request.value) != leads(ratio or 1.0):
         out.append(_request(answer, known.request))
     return out
@@ -329,21 +339,23 @@ def turns(answer: Comparison, known: Extras, most: int = 4) -> str:
     base = answer.ratios[lead_ratio(answer)].value
     moved = (c for c in known.choices if c.ratio is None or base is None or abs(c.ratio / base - 1.0) > TIE)
     told = WITHOUT if only_split(answer) is not None else ""
-    found = [] if own_match(answer) else [c for c in moved if c.flips and c.name != told][:most]
+    every = [] if own_match(answer) else [c for c in moved if c.flips and c.name != told]
+    found, more = every[:most], len(every) - most
     shown = [
         f"{'layouts without cp and pp' if c.name == WITHOUT else f'{c.name} {c.instead}'} "
         f"({said(answer, c.verdict) if c.ratio is None else f'R = {c.ratio:.2f}'})"
         for c in found
     ]
-    return f"The verdict turns with {', '.join(shown)}." if shown else ""
+    rest = f" and {more} more" if more > 0 else ""
+    return f"The verdict turns with {', '.join(shown)}{rest}." if shown else ""
 
 
 def said(answer: Comparison, code: str) -> str:
     """A verdict code in words with the names of the sides: 'dense ahead', 'Qwen3-32B does not fit'."""
     moe, dense = sides(answer)
     return {
-        "dense": f"{dense} ahead", "moe": f"{moe} ahead", "tie": "a tie", "moe_infeasible": f"{moe} does not fit",
-        "dense_infeasible": f"{dense} does not fit", "neither_fits": "neither fits",
+        "dense": f"{dense} ahead", "moe": f"{moe} ahead", "tie": "a tie", "moe_infeasible": f"only {dense} fits",
+        "dense_infeasible": f"only {moe} fits", "neither_fits": "neither fits",
     }[code]  # fmt: skip
 
 

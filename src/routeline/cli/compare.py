@@ -130,7 +130,8 @@ def _print(answer: Any, verbose: bool, layouts: bool) -> None:
     if answer.reuse_penalty is not None:
         out.print(
             f"R = {answer.throughput_ratio:.2f} = {answer.reuse_penalty:.2f} reuse penalty x "
-            f"{answer.headroom_gain:.2f} headroom gain.  qs = {answer.q:.3g} x {answer.s:.4f} = {answer.qs:.3f}"
+            f"{answer.headroom_gain:.2f} headroom gain (layouts as above).  "
+            f"qs = {answer.q:.3g} x {answer.s:.4f} = {answer.qs:.3f}"
         )
     out.print(say.request_line(answer, known))
     out.print(

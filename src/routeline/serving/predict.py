@@ -42,6 +42,9 @@ OUT = (
 )
 """Columns added. low / high repeat the 80% interval of tpot_ms."""
 
+OUTSIDE = 1.5
+"""Factor on the log-width of intervals of rows unlike those that calibrated them: past the model's context, or more
+requests than fit [-]; guess (rows that queue are excluded from the fit and miss by far more, docs/accuracy.md)."""
 BURST = 0.5
 """Mean place in the queue of more requests than fit [-]; guess: tables that ask for so many send them all at once. On
 classes of devices without kernel tables only: the fit of the others counted closed loops, where all wait."""
@@ -207,9 +210,11 @@ def renamed(table: Mapping[str, Any]) -> dict[str, str]:
 def remarks(table: Mapping[str, Any]) -> list[str]:
     """What to say about the columns once: those that come back under another name, those that look misnamed."""
     out = []
+    if any(rows.fold(name) == "layout" for name in table):
+        out.append("a column layout is not read: give tp, pp, ep, attention_dp and replicas as columns")
     if moved := renamed(table):
         out.append(
-            f"{', '.join(moved)} of your columns are names of outputs; yours are kept as {', '.join(moved.values())}"
+            f"an output has the name of your column {', '.join(moved)}: yours is kept as {', '.join(moved.values())}"
         )
     return out + misnamed(table)
 
@@ -272,12 +277,14 @@ def _fill(out: dict[str, list[Any]], pre: Prepared, served: Served, known: Mappi
             continue
         if pre.room.raised[j]:
             p.notes[i].append(f"memory_utilisation {pre.room.share[j]:g}: the default holds no sequence")
-        limit = p.models[j].context_limit
+        limit, beyond = p.models[j].context_limit, 1.0
         if limit and n["input_len"][j] + n["output_len"][j] > limit:
             p.notes[i].append(f"past the model's limit of {limit:,.0f} tokens: extended context")
+            beyond = OUTSIDE
         if pre.queued[j] > 0:
             p.notes[i].append("more requests than fit at once: they queue")
-        w, f = wide * width[j] * p.wide[j]
+            beyond = OUTSIDE
+        w, f = wide * width[j] * p.wide[j] * (beyond if tier == "calibrated" else 1.0)
         out["tpot_ms"][i], out["ttft_ms"][i] = float(tpot[j] * 1e3), float(ttft[j] * 1e3)
         out["output_tok_s"][i] = float(total[j])
         out["output_tok_s_per_device"][i] = float(total[j] / pre.devices[j])

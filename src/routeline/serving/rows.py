@@ -104,7 +104,10 @@ def columns(rows: Any) -> dict[str, list[Any]]:
     if missing:
         hints = [f"{old!r} to {new}" for old, new in near(table).items()]
         meant = f" (rename {', '.join(hints)})" if hints else ""
-        raise RoutelineError(f"missing column {', '.join(missing)}{meant}; a row needs at least {', '.join(REQUIRED)}")
+        plural = "s" if len(missing) > 1 else ""
+        raise RoutelineError(
+            f"missing column{plural} {', '.join(missing)}{meant}; a row needs at least {', '.join(REQUIRED)}"
+        )
     lengths = {len(v) for v in table.values()}
     if len(lengths) > 1:
         raise RoutelineError(
