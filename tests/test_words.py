@@ -218,3 +218,12 @@ def test_more_flips_than_are_named_are_counted():
     every = [c for c in what_matters(answer) if c.flips and abs(c.ratio / answer.throughput_ratio - 1.0) > 0.02]
     assert len(every) > 4
     assert say.turns(answer, say.extras(answer)).endswith(f" and {len(every) - 4} more.")
+
+
+def test_what_cannot_be_met_is_followed_by_a_sentence_and_names_stay_as_they_are():
+    head = say.headline(Ideal("DeepSeek-V3", "8xH200", context="8k", tpot="1us"))
+    assert re.match(r"No answer within .* per token \(.*\); at largest batches instead, (dense|MoE) wins", head)
+    named = say.headline(Ideal("DeepSeek-V3", "8xH200", context="8k", tpot="1us", dense="Llama-3.1-70B"))
+    assert re.search(r"instead, (dense|MoE|Llama-3\.1-70B|DeepSeek-V3) wins", named)
+    moes = say.headline(Ideal("DeepSeek-V3", "8xH200", context="8k", tpot="1us", dense="Mixtral-8x7B"))
+    assert re.search(r"instead, (Mixtral-8x7B|DeepSeek-V3) wins", moes)

@@ -36,7 +36,8 @@ def test_the_headline_names_the_same_winner_as_the_sentence(change):
     named = {"Dense wins": ":blue", f"{dense} wins": ":blue", "MoE wins": ":orange", f"{moe} wins": ":orange",
              "A tie": "A tie", "Neither fits": ":red", "Dense by default": ":blue",
              "MoE by default": ":orange"}  # fmt: skip
-    first = said.split(" instead: ")[-1]
+    first = said.split(" instead, ")[-1]
+    first = first[:1].upper() + first[1:] if first.startswith(("dense", "a tie")) else first
     begins = next(colour for text, colour in named.items() if first.startswith(text))
     assert loud.startswith(begins)
     lead = seen.standing.lead.ratio

@@ -132,7 +132,7 @@ def _outcome(answer: Comparison, known: Extras) -> str:
     text = f"{head}{where}: {subject} serves {shown}x the tokens/s of {behind}"
     without = f"; in layouts without either {_instead(answer, turned)}" if turned else ""
     unmet = _unmet(answer)
-    text = text[:1].lower() + text[1:] if unmet and not text.startswith("MoE") else text
+    text = text[:1].lower() + text[1:] if unmet and text.startswith(("Dense", "A tie")) else text
     return f"{unmet}{text}{'' if name == 'equal_batch' else batches}{_weakest(answer, known, name)}{without}"
 
 
