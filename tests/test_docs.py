@@ -116,6 +116,28 @@ def test_the_readme_repeats_the_accuracy_as_it_is() -> None:
     assert found[2] == first_table((ROOT / "docs" / "accuracy.md").read_text()) != ""
 
 
+def test_the_readmes_sentence_on_errors_says_what_the_tables_do() -> None:
+    """The numbers in prose: throughput and TTFT beside the peer's, the families' range, rows no fit has seen."""
+    page = (ROOT / "docs" / "accuracy.md").read_text()
+    tables = dict(re.findall(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", page, re.DOTALL))
+
+    def column(name: str, number: int) -> list[str]:
+        return [line.split("|")[number].strip(" *%") for line in tables[name].splitlines()[2:]]
+
+    def whole(value: str) -> str:
+        return f"{float(value):.0f}%"
+
+    rate, first = column("throughput", 4), column("ttft", 4)
+    family = sorted(map(float, column("families", 3)))
+    unseen = tables["published"].splitlines()[2].split("|")
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"throughput is {whole(rate[0])} off in the mean (AIConfigurator {whole(rate[1])})" in text
+    assert f"time to first token {whole(first[0])} ({whole(first[1])})" in text
+    assert f"runs from {int(family[0])}% to {family[-1]:.0f}%" in text
+    tpot, served = (whole(unseen[i].split("/")[0]) for i in (4, 8))
+    assert f"{tpot} mean error of TPOT and {served} of throughput" in text
+
+
 def test_the_map_of_modules_is_complete() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text().split("## The map")[1].split("\n## ")[0]
     package = ROOT / "src" / "routeline"

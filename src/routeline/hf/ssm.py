@@ -66,16 +66,15 @@ def mamba(r: Reader) -> Draft:
         proj_bias=r.flag("use_bias", default=False),
         normed=False,
     ).plus(*norms(hidden, "norm"))
+    return _mixers_alone(r, hidden, inner, mixer, n, tied(r, True))
+
+
+def _mixers_alone(r: Reader, hidden: int, heads: int, mixer: Block, n: int, ties: bool) -> Draft:
+    """`n` layers of one mixer and nothing else between embedding and head."""
     return Draft(
-        hidden=hidden,
-        vocab=vocab(r),
-        heads=inner,
-        kv_heads=1,
-        layers=[(mixer,)] * n,
-        tied=tied(r, True),
-        extra=list(norms(hidden, "norm_f")),
-        prefix="backbone.",
-    )
+        hidden=hidden, vocab=vocab(r), heads=heads, kv_heads=1, layers=[(mixer,)] * n, tied=ties,
+        extra=list(norms(hidden, "norm_f")), prefix="backbone.",
+    )  # fmt: skip
 
 
 def mamba2_lm(r: Reader) -> Draft:
@@ -100,16 +99,7 @@ def mamba2_lm(r: Reader) -> Draft:
         conv_bias=r.flag("use_conv_bias", default=True),
         proj_bias=r.flag("use_bias", default=False),
     ).plus(*norms(hidden, "norm"))
-    return Draft(
-        hidden=hidden,
-        vocab=vocab(r),
-        heads=heads,
-        kv_heads=1,
-        layers=[(mixer,)] * n,
-        tied=tied(r, False),
-        extra=list(norms(hidden, "norm_f")),
-        prefix="backbone.",
-    )
+    return _mixers_alone(r, hidden, heads, mixer, n, tied(r, False))
 
 
 def falcon_h1(r: Reader) -> Draft:
